@@ -1,0 +1,44 @@
+"""Every Python block of README.md and docs/ runs with the tests, a page's blocks one after the other in one namespace.
+
+Each page runs in a folder of its own, so that what it writes is gone afterwards. Blocks of other languages are read by
+tests/cli, which runs the `lrkit` lines among them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+
+def _enter_a_fresh_folder(namespace: dict[str, object]) -> None:
+    import tempfile
+
+    folder = tempfile.TemporaryDirectory()
+    namespace["_left"] = (Path.cwd(), folder)
+    os.chdir(folder.name)
+
+
+def _leave_it(namespace: dict[str, object]) -> None:
+    before, folder = namespace["_left"]
+    os.chdir(before)
+    folder.cleanup()
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["README.md", "docs/*.md"],
+    setup=_enter_a_fresh_folder,
+    teardown=_leave_it,
+).pytest()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Two workers on two cores: more threads than cores make small matrix products slower, and resume needs one count."""
+    import torch
+
+    torch.set_num_threads(1)

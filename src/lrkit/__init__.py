@@ -1,0 +1,62 @@
+"""lrkit: which learning rate, which schedule, how sure, and is it working?
+
+Importing it loads neither numpy nor torch: each public name is fetched from its room on first use (PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_ROOM_OF = {
+    "Curve": "schedule",
+    "Duration": "duration",
+    "Horizon": "duration",
+    "LrkitError": "errors",
+    "Plan": "plan",
+    "RangeTest": "range_test",
+    "Schedule": "schedule",
+    "Scheduler": "optim",
+    "Search": "search",
+    "Task": "training",
+    "Tuning": "tuning",
+    "absolute": "schedule",
+    "cosine": "schedule",
+    "cyclic": "schedule",
+    "exponential": "schedule",
+    "find_lr": "range_test",
+    "from_function": "schedule",
+    "hold": "schedule",
+    "inverse_sqrt": "schedule",
+    "linear": "schedule",
+    "milestones": "schedule",
+    "one_cycle": "schedule",
+    "one_cycle_momentum": "schedule",
+    "one_minus_sqrt": "schedule",
+    "parse": "spec",
+    "polynomial": "schedule",
+    "restarts": "schedule",
+    "search_lr": "search",
+    "snapshot": "optim",
+    "staircase": "schedule",
+    "supervised": "training",
+    "train": "training",
+    "tune": "tuning",
+    "warmup": "schedule",
+}
+
+__all__ = sorted([*_ROOM_OF, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'lrkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"lrkit.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
