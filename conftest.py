@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+# One thread, here and in every process that a test starts: an exact resume needs the same count throughout, and small
+# matrix products are slower with two. Set before torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def _enter_a_fresh_folder(namespace: dict[str, object]) -> None:
@@ -34,11 +37,3 @@ pytest_collect_file = Sybil(
     setup=_enter_a_fresh_folder,
     teardown=_leave_it,
 ).pytest()
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Two workers on two cores: more threads than cores make small matrix products slower, and resume needs one count."""
-    import torch
-
-    torch.set_num_threads(1)

@@ -1,0 +1,60 @@
+"""How lrkit itself trains: what a task is, one run of it, the plain loop around it, and tasks to try things on."""
+
+from lrkit.training._train import TrainResult, train
+from lrkit.training.batches import BatchStream, count_samples, move_to
+from lrkit.training.build import (
+    Member,
+    build_member,
+    build_optimizer,
+    choose_device,
+    describe_groups,
+    describe_optimizer,
+)
+from lrkit.training.check import TaskReport, check_task
+from lrkit.training.checkpoint import load_checkpoint, save_checkpoint
+from lrkit.training.data import Split, resolve_loader, search_split, training_loader
+from lrkit.training.load import load_task
+from lrkit.training.metrics import evaluate, supervised
+from lrkit.training.plans import DEFAULT_SCHEDULE, default_plan, task_horizon
+from lrkit.training.precision import Precision
+from lrkit.training.progress import SILENT, Reporter, RichReporter
+from lrkit.training.run import Run, StepInfo
+from lrkit.training.seeding import derive_seed, seeded
+from lrkit.training.task import Task
+
+__all__ = [
+    "DEFAULT_SCHEDULE",
+    "SILENT",
+    "BatchStream",
+    "Member",
+    "Precision",
+    "Reporter",
+    "RichReporter",
+    "Run",
+    "Split",
+    "StepInfo",
+    "Task",
+    "TaskReport",
+    "TrainResult",
+    "build_member",
+    "build_optimizer",
+    "check_task",
+    "choose_device",
+    "count_samples",
+    "default_plan",
+    "derive_seed",
+    "describe_groups",
+    "describe_optimizer",
+    "evaluate",
+    "load_checkpoint",
+    "load_task",
+    "move_to",
+    "resolve_loader",
+    "save_checkpoint",
+    "search_split",
+    "seeded",
+    "supervised",
+    "task_horizon",
+    "train",
+    "training_loader",
+]

@@ -1,0 +1,77 @@
+"""From a task to a first plan: its horizon, its optimizer by name, and a schedule, before any rate is measured."""
+
+from __future__ import annotations
+
+import inspect
+
+from lrkit.duration import Horizon
+from lrkit.errors import TaskError
+from lrkit.plan import Plan, TrainingPlan
+from lrkit.schedule import Schedule
+from lrkit.spec import parse
+from lrkit.training.batches import count_samples
+from lrkit.training.build import describe_optimizer
+from lrkit.training.data import search_split
+from lrkit.training.task import Task, optimizer_class
+
+__all__ = ["DEFAULT_SCHEDULE", "default_plan", "task_horizon"]
+
+# Cosine for a known horizon, with a short warmup that costs little where it is not needed (docs/schedules.md).
+DEFAULT_SCHEDULE = "warmup(5%) >> cosine(to=0)"
+
+_FALLBACK_LR = 1e-3
+
+
+def default_plan(
+    task: Task,
+    *,
+    schedule: Schedule | str | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    lr: float | None = None,
+    training: TrainingPlan | None = None,
+) -> Plan:
+    """The plan that a search starts from. `lr` is the optimizer's own default unless given.
+
+    `epochs` or `steps` overrule the task's own length. Raises TaskError when neither says how long to train.
+    """
+    training = TrainingPlan() if training is None else training
+    if lr is None:
+        cls = optimizer_class(task.optimizer)
+        lr = _FALLBACK_LR if cls is None else _default_lr(cls)
+    schedule = DEFAULT_SCHEDULE if schedule is None else schedule
+    return Plan(
+        optimizer=describe_optimizer(task, lr),
+        schedule=parse(schedule) if isinstance(schedule, str) else schedule,
+        horizon=task_horizon(task, epochs=epochs, steps=steps, accumulate=training.accumulate),
+        training=training,
+    )
+
+
+def task_horizon(
+    task: Task, *, epochs: int | None = None, steps: int | None = None, accumulate: int = 1
+) -> Horizon:
+    """How long a training of `task` is: the call's epochs or steps, else the task's own.
+
+    An epoch is one pass over what the search trains on; the final training takes the same number of updates.
+    """
+    if epochs is not None and steps is not None:
+        raise TaskError("give epochs= or steps=, not both")
+    if epochs is None and steps is None:
+        epochs, steps = task.epochs, task.steps
+    if epochs is None and steps is None:
+        raise TaskError(f"task {task.name!r} does not say how long to train: pass epochs= or steps=")
+    loader = search_split(task).train
+    horizon = Horizon.of(loader, epochs=epochs, steps=steps, accumulate=accumulate)
+    if horizon.batch_size is None and isinstance(loader, list | tuple) and loader:
+        return Horizon(
+            horizon.steps,
+            steps_per_epoch=horizon.steps_per_epoch,
+            batch_size=accumulate * count_samples(loader[0]),
+        )
+    return horizon
+
+
+def _default_lr(cls: type) -> float:
+    default = inspect.signature(cls).parameters["lr"].default
+    return float(default) if isinstance(default, int | float) else _FALLBACK_LR

@@ -1,0 +1,38 @@
+"""Random numbers that belong to one run: seeds made from seeds, and work that leaves the caller's generators alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from lrkit.optim.rng import RngState
+
+__all__ = ["derive_seed", "seed_everything", "seeded"]
+
+
+def derive_seed(*parts: int) -> int:
+    """A seed of 63 bits that depends on every part and their order, by numpy's SeedSequence."""
+    entropy = [part % 2**64 for part in parts]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python's, numpy's and every torch generator."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # the global one: users' transforms draw from it
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within, every generator is seeded with `seed`; afterwards each is as it was found."""
+    outer = RngState.capture()
+    try:
+        seed_everything(seed)
+        yield
+    finally:
+        outer.restore()

@@ -1,0 +1,216 @@
+"""tune: range test, search, final training on all the data, test; the answer as a plan, with its evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import lrkit
+from lrkit.errors import StudyError
+from lrkit.files import atomic_write
+from lrkit.plan import Evidence, Plan
+from lrkit.range_test import RangeTest
+from lrkit.schedule import Schedule
+from lrkit.search import Search, search_lr
+from lrkit.training import (
+    SILENT,
+    Reporter,
+    Task,
+    TrainResult,
+    build_member,
+    check_task,
+    default_plan,
+    describe_groups,
+    train,
+)
+from lrkit.tuning.pictures import check_pictures, draw_pictures
+
+__all__ = ["Tuning", "tune"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What `tune` found, and what it took.
+
+    plan: the answer. search, range_test: the evidence. training: the final model and its test metrics.
+    member_steps: updates that the answer cost (range test, every trial, replicates); `training_steps` come on top.
+    grid_steps: what an exhaustive grid of 25 rates would have cost at this horizon.
+    out: the run folder, None when nothing was written.
+    """
+
+    plan: Plan
+    search: Search
+    training: TrainResult
+    out: Path | None
+
+    @property
+    def range_test(self) -> RangeTest | None:
+        """The range test that the search began with, None where its bracket was given."""
+        return self.search.range_test
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The final model's figures by name, test figures among them where the task has test data."""
+        return self.training.metrics
+
+    @property
+    def member_steps(self) -> int:
+        """Updates that the search cost."""
+        return self.search.member_steps
+
+    @property
+    def training_steps(self) -> int:
+        """Updates of the final training."""
+        return self.training.steps
+
+    @property
+    def grid_steps(self) -> int:
+        """Updates of an exhaustive grid of 25 rates."""
+        return self.search.grid_steps
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of search and final training."""
+        return self.search.seconds + self.training.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as plain data: what `lrkit tune --json` prints."""
+        search = self.search
+        return {
+            "lr": search.lr,
+            "interval": list(search.interval),
+            "good": list(search.good),
+            "status": search.status,
+            "reason": search.reason,
+            "schedule": str(self.plan.schedule),
+            "optimizer": self.plan.optimizer.name,
+            "trials": len(search.trials),
+            "member_steps": self.member_steps,
+            "training_steps": self.training_steps,
+            "grid_steps": self.grid_steps,
+            "seconds": self.seconds,
+            "metrics": self.metrics,
+            "out": None if self.out is None else str(self.out),
+        }
+
+
+def tune(
+    task: Task,
+    *,
+    schedule: Schedule | str | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    budget: int | None = None,
+    seconds: float | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    device: str | None = None,
+    plots: bool = True,
+    reporter: Reporter = SILENT,
+) -> Tuning:
+    """Find the learning rate for `task` under `schedule`, train with it on all the data, and test.
+
+    epochs or steps: the horizon, the task's own by default. budget: updates that the search may cost, six trainings by
+    default; seconds: wall time after which the search starts no further trial.
+    seed: replaces `task.seed` (the split) and seeds the runs.
+    out: a run folder for plan, study, record, checkpoint and pictures. What is finished there is not done again: the
+        same call continues an interrupted one. None writes nothing.
+    Raises TaskError for a task that does not work, StudyError for a folder that cannot be used.
+    """
+    if seed is not None:
+        task = dataclasses.replace(task, seed=seed)
+    if plots and out is not None:
+        check_pictures()
+    start = default_plan(task, schedule=schedule, epochs=epochs, steps=steps)
+    check_task(task)
+    folder = None if out is None else _run_folder(Path(out))
+    search = search_lr(
+        task,
+        plan=start,
+        budget=budget,
+        seconds=seconds,
+        seed=task.seed,
+        out=folder,
+        device=device,
+        reporter=reporter,
+    )
+    plan = _answer(task, start, search, device)
+    if folder is not None:
+        plan.save(folder / "plan.toml")
+    trained = train(task, plan, seed=task.seed, data="all", out=folder, device=device, reporter=reporter)
+    tuning = Tuning(plan=plan, search=search, training=trained, out=folder)
+    if folder is not None:
+        _write_report(folder / "report.json", tuning)
+        if plots:
+            draw_pictures(folder, tuning.search, plan)
+    return tuning
+
+
+def _run_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"cannot make the run folder {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def _answer(task: Task, start: Plan, search: Search, device: str | None) -> Plan:
+    plan = start.with_lr(search.lr)
+    member = build_member(task, seed=task.seed, lr=search.lr, device=device)
+    evidence = Evidence(
+        objective=task.objective,
+        interval=search.interval,
+        status=search.status,
+        trials=len(search.trials),
+        seeds=tuple(sorted({trial.seed for trial in search.trials})),
+        member_steps=search.member_steps,
+        grid_steps=search.grid_steps,
+        seconds=round(search.seconds, 1),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=versions(),
+    )
+    return dataclasses.replace(plan, groups=describe_groups(member.optimizer), evidence=evidence)
+
+
+def versions() -> dict[str, str]:
+    """What the figures were measured with."""
+    return {
+        "lrkit": lrkit.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _write_report(path: Path, tuning: Tuning) -> None:
+    report = {
+        "version": 1,
+        **tuning.to_dict(),
+        "task_objective": tuning.plan.evidence.objective if tuning.plan.evidence else None,
+        "diverged": tuning.training.diverged,
+        "versions": versions(),
+        "search": tuning.search.to_dict(),
+    }
+    try:
+        atomic_write(path, json.dumps(_finite(report), indent=1) + "\n")
+    except OSError as error:
+        raise StudyError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become strings, which a reader cannot mistake for a number."""
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

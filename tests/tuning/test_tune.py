@@ -1,0 +1,156 @@
+"""The main job on a small task: what it answers, what it leaves on disk, and what happens the second time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+
+import lrkit
+from lrkit.errors import LrkitError, StudyError, TaskError
+from lrkit.records import read_record
+from lrkit.training import load_checkpoint
+from toys import fingerprint, random_states, toy_task
+
+FILES = {
+    "plan.toml",
+    "report.json",
+    "study.db",
+    "record.jsonl",
+    "checkpoint.pt",
+    "find.png",
+    "search.png",
+    "training.png",
+}
+
+
+def timeless(plan: lrkit.Plan) -> lrkit.Plan:
+    return dataclasses.replace(plan, evidence=dataclasses.replace(plan.evidence, date=None, seconds=None))
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "toy"
+    before = fingerprint(random_states())
+    tuning = lrkit.tune(toy_task(steps=160), out=out)
+    assert fingerprint(random_states()) == before, "the caller's random generators are left alone"
+    return tuning
+
+
+def test_a_run_folder_holds_the_answer_and_its_evidence(tuned):
+    assert {path.name for path in tuned.out.iterdir()} >= FILES
+    plan = lrkit.Plan.load(tuned.out / "plan.toml")
+    assert plan == tuned.plan
+    assert plan.lr == tuned.search.lr
+    assert plan.evidence.interval[0] <= plan.lr <= plan.evidence.interval[1]
+    record = read_record(tuned.out / "record.jsonl")
+    assert record.steps.tolist() == list(range(160))
+    assert (
+        load_checkpoint(tuned.out / "checkpoint.pt")["model"].keys()
+        == tuned.training.model.state_dict().keys()
+    )
+    report = json.loads((tuned.out / "report.json").read_text())
+    assert report["lr"] == plan.lr
+    assert report["metrics"] == tuned.metrics
+
+
+def test_the_search_costs_less_than_a_quarter_of_the_grid(tuned):
+    assert 0 < tuned.member_steps <= tuned.grid_steps / 4
+    assert tuned.grid_steps == 25 * 160
+    assert tuned.training_steps == 160
+    assert math.isfinite(tuned.metrics["test accuracy"])
+
+
+def test_the_same_call_does_nothing_twice_and_gives_the_same_answer(tuned, monkeypatch):
+    from lrkit.training.run import Run
+
+    updates = []
+    monkeypatch.setattr(Run, "_update", lambda *args, **kwargs: updates.append(1))
+    again = lrkit.tune(toy_task(steps=160), out=tuned.out, plots=False)
+    assert not updates
+    assert timeless(again.plan) == timeless(tuned.plan)
+    assert again.metrics == tuned.metrics
+    assert fingerprint(again.training.model.state_dict()) == fingerprint(tuned.training.model.state_dict())
+
+
+def test_an_answer_without_a_folder_is_the_same_answer(tuned):
+    free = lrkit.tune(toy_task(steps=160))
+    assert free.out is None
+    assert timeless(free.plan) == timeless(tuned.plan)
+    assert free.metrics == tuned.metrics
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 161}, {"schedule": "hold()"}, {"budget": 900}])
+def test_another_search_on_the_same_folder_is_refused(tuned, change):
+    with pytest.raises(StudyError, match=r"another|differ|other"):
+        lrkit.tune(toy_task(steps=160), out=tuned.out, plots=False, **change)
+
+
+def test_named_groups_reach_the_plan():
+    def two_groups(model, lr):
+        body = {"params": model[0].parameters(), "name": "body", "lr": lr / 10}
+        return torch.optim.AdamW([body, {"params": model[-1].parameters(), "name": "head"}], lr=lr)
+
+    plan = lrkit.tune(toy_task(optimizer=two_groups, steps=120)).plan
+    assert plan.optimizer.name == "task"
+    assert plan.groups["head"].lr == plan.lr
+    assert plan.groups["body"].lr == pytest.approx(plan.lr / 10)
+
+
+def test_a_metric_can_be_the_objective():
+    tuning = lrkit.tune(toy_task(objective="accuracy", direction="max", steps=120))
+    assert tuning.plan.evidence.objective == "accuracy"
+    assert 0 < tuning.search.objective <= 1.001
+
+
+def nan_loss(model, batch):
+    return model(batch[0]).sum() * math.nan
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"loss": nan_loss}, LrkitError),
+        ({"train": []}, TaskError),
+        ({"loss": lambda model, batch: 1 / 0}, TaskError),
+    ],
+    ids=["NaN at any rate", "empty loader", "raises"],
+)
+def test_what_cannot_be_tuned_is_one_clear_error_and_leaves_nothing_half_written(tmp_path, changes, error):
+    with pytest.raises(error) as caught:
+        lrkit.tune(toy_task(**changes), out=tmp_path / "run", plots=False)
+    assert "\n" not in str(caught.value)
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert not any(name.endswith(".part") or name == "plan.toml" for name in left)
+
+
+def test_an_interrupted_final_training_goes_on_with_the_same_call(tmp_path, tuned):
+    calls = 0
+
+    class Stop(Exception):
+        pass
+
+    class Stopping:
+        """A reporter is told of every update: here it stands for Ctrl-C in the final training."""
+
+        def stage(self, name, total):
+            self.name = name
+
+        def advance(self, steps, *, loss, lr):
+            nonlocal calls
+            calls += self.name == "training"
+            if calls == 30:
+                raise Stop
+
+        def note(self, text): ...
+
+        def close(self): ...
+
+    with pytest.raises(Stop):
+        lrkit.tune(toy_task(steps=160), out=tmp_path / "run", plots=False, reporter=Stopping())
+    resumed = lrkit.tune(toy_task(steps=160), out=tmp_path / "run", plots=False)
+    assert timeless(resumed.plan) == timeless(tuned.plan)
+    assert resumed.metrics == tuned.metrics
