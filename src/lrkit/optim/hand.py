@@ -1,0 +1,249 @@
+"""The hand on one optimizer: it counts updates and writes the values of the next one into every group.
+
+The optimizer holds its Hand through its own hooks, and a Hand holds no optimizer: a schedule goes on when the
+Scheduler that began it is forgotten, and nothing refers in a circle. What users see of it is in `scheduler`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch._dynamo.decorators import skip
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from lrkit.duration import Horizon
+from lrkit.errors import HorizonError, SpecError
+from lrkit.optim.groups import Group, Target, group_names
+from lrkit.optim.lanes import Feed, Lane, schedule_of
+from lrkit.schedule import Schedule
+
+__all__ = ["Hand"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CHUNK = 1024  # steps read ahead: numpy's fixed cost is spread thin, and the lists stay small
+
+
+def _disabled(function: Callable[P, R]) -> Callable[P, R]:
+    """Out of graphs with all that it calls; torch leaves its own decorator untyped."""
+    kept_out: Callable[P, R] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]  # see above
+    return kept_out
+
+
+class Hand:
+    """Counts the updates of one optimizer and writes `base * factor(step)` before each of them.
+
+    The state is `step`, the number of updates done, and `bases`, each target's base values by group (None
+    where nothing is scheduled). All else follows from these, the schedules, the horizon and the floor.
+    """
+
+    def __init__(
+        self, schedules: Mapping[Target, Schedule], horizon: Horizon, *, floor: float | None, step: int
+    ) -> None:
+        self.schedules = dict(schedules)
+        self.horizon = horizon
+        self.floor = floor
+        self.step = step
+        self.bases: dict[Target, list[float | None]] = {target.everywhere: [] for target in schedules}
+        self.lanes: list[Lane] = []
+        self.counting = False  # whether updates count by themselves
+        self.warned = False
+        self._handles: list[RemovableHandle] = []
+        self._feed = Feed(horizon)
+        self._strict = any(schedule.ending == "error" for schedule in schedules.values())
+        self._known = 0  # groups bound
+        self._count = 0  # the same, or -1 to make the next update look closer
+        self._start = self._stop = 0  # the steps that are read ahead
+        # The short way, where plain lrs of all groups follow one curve.
+        self._short = False
+        self._short_until = 0
+        self._factors: list[float] = []
+        self._lrs: tuple[float, ...] = ()
+        self._lr: float | None = None  # the one base lr, when all are equal
+        # The plain way, where nothing is a tensor or an entry of a tuple.
+        self._plain = False
+        self._plain_until = 0
+
+    def before_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        """Pre-step hook. Compiled steps take it in as a guard on one integer, cheaper than a graph break."""
+        if len(optimizer.param_groups) != self._count:
+            self.look_closer(optimizer)
+
+    # `skip` is what torch.compiler.disable(recursive=False) was up to torch 2.4: the frame stays out of
+    # graphs at no cost in eager mode, where today's wrapper takes 0.2 us. Whatever this calls is disabled
+    # altogether.
+    @skip
+    def after_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        """Post-step hook: one more update is done; write the values of the next one."""
+        step = self.step = self.step + 1
+        if step < self._short_until:
+            factor = self._factors[step - self._start]
+            if self._lr is not None:
+                lr = self._lr * factor
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+            else:
+                for group, base in zip(optimizer.param_groups, self._lrs):  # noqa: B905 - before_update has counted
+                    group["lr"] = base * factor
+        elif step < self._plain_until:
+            place, groups = step - self._start, optimizer.param_groups
+            for lane in self.lanes:
+                groups[lane.place][lane.key] = lane.values[place]
+        else:
+            self.write(optimizer)
+
+    @skip
+    def after_scaled_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        """Post-step hook of fused optimizers: a GradScaler calls them anyway and leaves skipping to them."""
+        found_inf: torch.Tensor | None = getattr(optimizer, "found_inf", None)
+        # item() waits for the device, as the scaler itself does for all other optimizers.
+        if found_inf is None or not found_inf.item():
+            self.after_update(optimizer, args, kwargs)
+
+    @_disabled
+    def look_closer(self, optimizer: Optimizer) -> None:
+        """Take in groups that came or went; HorizonError where the schedule refuses what is past the end."""
+        self.take_in(optimizer)
+        if self._strict and self.step >= self.horizon.steps:
+            raise HorizonError(
+                f"update {self.step + 1} of a run planned for {self.horizon.steps}: the schedule says"
+                " .after('error'); plan a longer horizon, or leave that away to hold the last value"
+            )
+
+    def take_in(self, optimizer: Optimizer) -> None:
+        """Bind again if groups came or went since."""
+        if len(optimizer.param_groups) != self._known:
+            self.bind(optimizer)
+            self.write(optimizer)
+
+    @_disabled
+    def write(self, optimizer: Optimizer) -> None:
+        """Write the values of update `step`, whatever the groups hold now."""
+        if self.step < 0:  # torch's SequentialLR has taken a member's first step back
+            return
+        self._read_ahead()
+        for lane in self.lanes:
+            lane.target.write(optimizer.param_groups[lane.place], lane.value(self.step))
+        ended = self.step >= self.horizon.steps
+        self._count = -1 if ended and self._strict else self._known
+        if self.step > self.horizon.steps and not self.warned:
+            self._warn()
+
+    def advance(self, optimizer: Optimizer) -> None:
+        """Count one update by hand (clock="calls")."""
+        self.before_update(optimizer, (), {})
+        self.after_update(optimizer, (), {})
+
+    def move(self, step: int) -> None:
+        """Be at `step`, without writing."""
+        self.step = step
+        self._forget()
+
+    def attach(self, optimizer: Optimizer, *, counting: bool) -> None:
+        """Register the hooks; `counting` says whether updates count by themselves, or by `advance`."""
+        self.counting = counting
+        self._handles = [
+            optimizer.register_step_pre_hook(self.before_update),
+            optimizer.register_load_state_dict_post_hook(self.after_load),
+        ]
+        if counting:
+            skips = getattr(optimizer, "_step_supports_amp_scaling", False)
+            hook = self.after_scaled_update if skips else self.after_update
+            self._handles.append(optimizer.register_step_post_hook(hook))
+
+    def detach(self) -> None:
+        """Remove the hooks: from here on the optimizer is let alone."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def after_load(self, optimizer: Optimizer) -> None:
+        """Load hook: a checkpoint brought group dicts with lrs of its own; step and bases stay ours."""
+        self.bind(optimizer)
+        self.write(optimizer)
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Settle base values and lanes for the groups as they are now; unchanged if it raises SpecError.
+
+        A known group keeps its base value. A late one has what a loaded state holds for its place, else
+        its own `initial_...`, else the value that it came with.
+        """
+        groups = optimizer.param_groups
+        names = group_names(groups)
+        fewer = (
+            len(groups) < self._known
+        )  # which ones went can be told from the base values in those that stayed
+        bases = {target: [] if fewer else list(known) for target, known in self.bases.items()}
+        lanes: list[Lane] = []
+        for target, known in bases.items():
+            for place, (group, name) in enumerate(zip(groups, names, strict=True)):
+                schedule = schedule_of(self.schedules, target, group, name)
+                if schedule is not None:
+                    target.check(group, name)
+                if place == len(known):
+                    known.append(None if schedule is None else target.base(group))
+                base = known[place]
+                if schedule is not None:
+                    base = known[place] = target.base(group) if base is None else base
+                    lanes.append(self._lane(target, place, name, schedule, base))
+        self.bases, self.lanes = bases, lanes
+        self._known = self._count = len(groups)
+        for lane in lanes:
+            groups[lane.place][lane.target.memo] = lane.base
+        self._find_ways(groups)
+
+    def _lane(self, target: Target, place: int, name: str, schedule: Schedule, base: float) -> Lane:
+        floor = self.floor if target.key == "lr" else None
+        if floor is not None and floor > base:
+            raise SpecError(
+                f"floor={floor!r} lies above the base lr {base!r} of {name!r}: lower one or raise the other"
+            )
+        return Lane(target, place, base, self._feed.ahead(schedule, base, f"{target} of {name!r}"), floor)
+
+    def _find_ways(self, groups: list[Group]) -> None:
+        lanes = self.lanes
+        self._forget()
+        self._plain = not any(lane.target.in_place(groups[lane.place]) for lane in lanes)
+        self._short = (
+            self._plain
+            and self.floor is None
+            and [lane.place for lane in lanes] == list(range(len(groups)))
+            and all(lane.key == "lr" for lane in lanes)
+            and len({id(lane.ahead) for lane in lanes}) == 1
+        )
+        self._lrs = tuple(lane.base for lane in lanes)
+        self._lr = self._lrs[0] if len(set(self._lrs)) == 1 else None
+
+    def _forget(self) -> None:
+        self._start = self._stop = self._short_until = self._plain_until = 0
+
+    def _read_ahead(self) -> None:
+        if self._start <= self.step < self._stop:
+            return
+        start, end = self.step, self.horizon.steps
+        # Not across the end of the run, where there is something to say or to refuse.
+        border = end if start < end else end + 1 if start == end else start + CHUNK
+        self._start, self._stop = start, min(start + CHUNK, border)
+        for ahead in {id(lane.ahead): lane.ahead for lane in self.lanes}.values():
+            ahead.read(self._start, self._stop)
+        if self._short:
+            self._factors = self.lanes[0].ahead.factors.tolist()
+            self._short_until = self._stop
+        elif self._plain:
+            for lane in self.lanes:
+                lane.read()
+            self._plain_until = self._stop
+
+    def _warn(self) -> None:
+        self.warned = True
+        if any(lane.ahead.curve.ending == "hold" for lane in self.lanes):
+            warnings.warn(
+                f"planned {self.horizon.steps} updates, now {self.step} are done: the last value holds;"
+                " plan a longer horizon to go on falling, or write .after('continue') or .after('error')",
+                stacklevel=2,
+            )

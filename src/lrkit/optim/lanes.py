@@ -1,0 +1,106 @@
+"""What is written where: a lane for each hyperparameter of each group, fed by curves read ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lrkit.duration import Horizon
+from lrkit.errors import SpecError
+from lrkit.optim.groups import Target
+from lrkit.schedule import Curve, Schedule
+
+__all__ = ["Ahead", "Feed", "Lane", "schedule_of"]
+
+
+class Ahead:
+    """A curve with its factors for the steps from `start` on at hand."""
+
+    __slots__ = ("curve", "factors", "start")
+
+    def __init__(self, curve: Curve) -> None:
+        self.curve = curve
+        self.start = 0
+        self.factors = np.empty(0)
+
+    def read(self, start: int, stop: int) -> None:
+        """Make the factors of the steps `start`, ..., `stop - 1` the ones at hand."""
+        self.factors = self._compute(start, stop)
+        self.start = start
+
+    def at(self, step: int) -> float:
+        """The factor of one step: the same number as `curve(step)`."""
+        place = step - self.start
+        factors = self.factors[place:] if 0 <= place < len(self.factors) else self._compute(step, step + 1)
+        return float(factors[0])
+
+    def _compute(self, start: int, stop: int) -> npt.NDArray[np.float64]:
+        end = self.curve.steps
+        if self.curve.ending != "error" or stop <= end:
+            return self.curve.chunk(start, stop)
+        # Groups must hold something between the last update and the one that will be refused: the last value.
+        steps = np.minimum(np.arange(start, stop), end - 1)
+        values: npt.NDArray[np.float64] = self.curve.chunk(int(steps[0]), end)[steps - steps[0]]
+        return values
+
+
+class Lane:
+    """One hyperparameter of one group: `base * factor`, at least `floor`; `values` are read ahead."""
+
+    __slots__ = ("ahead", "base", "floor", "key", "place", "target", "values")
+
+    def __init__(self, target: Target, place: int, base: float, ahead: Ahead, floor: float | None) -> None:
+        self.target = target
+        self.key = target.key
+        self.place = place
+        self.base = base
+        self.ahead = ahead
+        self.floor = floor
+        self.values: list[float] = []
+
+    def value(self, step: int) -> float:
+        """What update `step` uses."""
+        value = self.base * self.ahead.at(step)
+        return value if self.floor is None or value >= self.floor else self.floor
+
+    def read(self) -> None:
+        """Fill `values` from what the curve has at hand."""
+        values = self.base * self.ahead.factors
+        self.values = (values if self.floor is None else np.maximum(values, self.floor)).tolist()
+
+
+class Feed:
+    """The curves of one Scheduler, each resolved once and shared by all lanes that follow it."""
+
+    def __init__(self, horizon: Horizon) -> None:
+        self.horizon = horizon
+        self._curves: dict[tuple[Schedule, float | None], Ahead] = {}
+
+    def ahead(self, schedule: Schedule, base: float, where: str) -> Ahead:
+        """The curve of `schedule`: one in all, or one for each base value where levels are absolute.
+
+        A SpecError names `where` the schedule does not fit.
+        """
+        base_lr = base if schedule.needs_base_lr else None
+        key = (schedule, base_lr)
+        if key not in self._curves:
+            try:
+                self._curves[key] = Ahead(schedule.over(self.horizon, base_lr=base_lr))
+            except SpecError as error:
+                raise SpecError(f"{where}: {error}") from error
+        return self._curves[key]
+
+
+def schedule_of(
+    schedules: Mapping[Target, Schedule], target: Target, group: Mapping[str, Any], name: str
+) -> Schedule | None:
+    """The schedule of `target` in one group: its own (by either name), else that of all, else None."""
+    for group_name in (name, group.get("name")):
+        own = schedules.get(replace(target, group=group_name)) if group_name else None
+        if own is not None:
+            return own
+    return schedules.get(target)

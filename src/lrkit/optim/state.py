@@ -1,0 +1,157 @@
+"""A Scheduler's state as plain, versioned data: how it is written, and what may be loaded into what."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from lrkit.duration import Horizon
+from lrkit.errors import HorizonError, SpecError, StateError
+from lrkit.optim.groups import Target
+from lrkit.schedule import Schedule
+
+__all__ = ["VERSION", "State", "Terms"]
+
+VERSION = 1
+
+_KEYS = ("version", "schedule", "horizon", "clock", "floor", "step", "base")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a state only makes sense under: it is saved to be compared, and never loaded."""
+
+    schedules: Mapping[Target, Schedule]
+    horizon: Horizon
+    clock: str
+    floor: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data. A schedule that holds a Python function has no text and is written as None."""
+        return {
+            "schedule": {str(t): None if s.is_opaque else str(s) for t, s in self.schedules.items()},
+            "horizon": {
+                f.name: value
+                for f in fields(self.horizon)
+                if (value := getattr(self.horizon, f.name)) is not None
+            },
+            "clock": self.clock,
+            "floor": self.floor,
+        }
+
+    def differences(self, saved: Mapping[str, Any]) -> list[str]:
+        """What is otherwise in a saved state, each as "<what> was <there> and is <here>"."""
+        mine = self.to_dict()
+        found = []
+        for target in {**saved["schedule"], **mine["schedule"]}:
+            there, here = (terms["schedule"].get(target, "unscheduled") for terms in (saved, mine))
+            if there != here:
+                found.append(f"the schedule of {target!r} was {_shown(there)} and is {_shown(here)}")
+        for name in ("clock", "floor"):
+            if saved[name] != mine[name]:
+                found.append(f"{name} was {saved[name]!r} and is {mine[name]!r}")
+        for name in {**saved["horizon"], **mine["horizon"]}:
+            there, here = (terms["horizon"].get(name) for terms in (saved, mine))
+            # Unknown there or unused here, it cannot have moved a phase.
+            if there != here and there is not None and here is not None and self._uses(name):
+                found.append(f"the horizon's {name} was {there} and is {here}")
+        return found
+
+    def _uses(self, name: str) -> bool:
+        """Whether a schedule counts in the unit that this part of the horizon converts."""
+        if name == "steps":
+            return True
+        known = {f.name: getattr(self.horizon, f.name) for f in fields(self.horizon)}
+        without = Horizon(**{**known, name: None})
+        for schedule in self.schedules.values():
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    schedule.over(without, base_lr=1.0)
+            except HorizonError:
+                return True
+            except SpecError:  # an absolute level that does not fit this base lr: units come before levels
+                continue
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a schedule stands: updates done, and each target's base values by group (None: not scheduled)."""
+
+    step: int
+    bases: Mapping[Target, tuple[float | None, ...]]
+
+    def to_dict(self, terms: Terms) -> dict[str, Any]:
+        """Ints, floats, strings, lists and dicts only: loads with `weights_only=True`, and is JSON."""
+        return {
+            "version": VERSION,
+            **terms.to_dict(),
+            "step": self.step,
+            "base": {str(target): list(values) for target, values in self.bases.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any], terms: Terms) -> State:
+        """Read what `to_dict` wrote. Raises StateError for anything else, and for a state of other terms."""
+        _check_form(saved)
+        differences = terms.differences(saved)
+        if differences:
+            raise StateError(
+                f"this state belongs to another schedule: {'; '.join(differences)}. Build the Scheduler as it"
+                f" was when the state was saved, or go on with this one: Scheduler(..., step={saved['step']})"
+                " instead of loading"
+            )
+        return cls(
+            saved["step"], {Target.parse(text): tuple(values) for text, values in saved["base"].items()}
+        )
+
+
+def _check_form(saved: Mapping[str, Any]) -> None:
+    if not isinstance(saved, Mapping) or "version" not in saved:
+        alien = (
+            " (one of torch's own schedulers?)"
+            if isinstance(saved, Mapping) and "last_epoch" in saved
+            else ""
+        )
+        raise StateError(f"this is no state of an lrkit Scheduler{alien}: load what its state_dict() gave")
+    if saved["version"] != VERSION:
+        raise StateError(
+            f"the state has version {saved['version']!r}, this lrkit reads {VERSION}: update lrkit"
+        )
+    missing = [key for key in _KEYS if key not in saved]
+    if missing:
+        raise StateError(
+            f"the state lacks {', '.join(missing)}: it is damaged, or was written by something else"
+        )
+    wrong = [
+        key
+        for key, right in (
+            ("step", _is_count(saved["step"])),
+            ("schedule", isinstance(saved["schedule"], Mapping)),
+            ("horizon", isinstance(saved["horizon"], Mapping)),
+            ("base", _is_table(saved["base"])),
+        )
+        if not right
+    ]
+    if wrong:
+        raise StateError(f"the state's {wrong[0]} is {str(saved[wrong[0]])[:80]}: it is damaged")
+
+
+def _is_count(value: object) -> bool:
+    return (
+        isinstance(value, int) and not isinstance(value, bool) and value >= -1
+    )  # of a SequentialLR member that waits
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(row, list | tuple) and all(isinstance(x, int | float | None) for x in row)
+        for row in value.values()
+    )
+
+
+def _shown(text: str | None) -> str:
+    return "a Python function" if text is None else repr(text)

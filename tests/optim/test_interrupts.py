@@ -1,0 +1,144 @@
+"""Ctrl-C during a snapshot: the block is left at once, but never before everything is back in place."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from fingerprints import fingerprint
+from lrkit.optim import snapshot
+from lrkit.optim._snapshot import Snapshot
+
+
+@pytest.fixture(autouse=True)
+def same_handler_afterwards() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+class Ringing:
+    """A loader that has Ctrl-C pressed while its position is being put back."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        self.order.append("put back in full")
+
+
+def member() -> tuple[nn.Module, SGD]:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    return model, SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def train(model: nn.Module, optimizer: SGD) -> None:
+    model(torch.randn(4, 2)).sum().backward()
+    optimizer.step()
+
+
+def test_in_the_block_it_comes_through_at_once() -> None:
+    model, optimizer = member()
+    found = fingerprint([model], [optimizer])
+    with pytest.raises(KeyboardInterrupt), snapshot(model, optimizer):  # noqa: PT012 - the block is the point
+        train(model, optimizer)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("not interrupted")
+    assert fingerprint([model], [optimizer]) == found
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_while_putting_back_it_waits(failing: bool) -> None:
+    model, optimizer = member()
+    found = fingerprint([model], [optimizer])
+    order: list[str] = []
+    with pytest.raises(KeyboardInterrupt) as caught, snapshot(model, optimizer, loaders=[Ringing(order)]):  # noqa: PT012 - the block is the point
+        train(model, optimizer)
+        if failing:
+            raise RuntimeError("in the block")
+    assert order == ["put back in full"]
+    assert fingerprint([model], [optimizer]) == found
+    assert isinstance(caught.value.__context__, RuntimeError) == failing
+
+
+def test_between_the_block_and_the_first_line_of_putting_back_it_waits_as_well() -> None:
+    """Python runs handlers before the first instruction of a function, so a flag set in its first line is too late."""
+    model, optimizer = member()
+    found = fingerprint([model], [optimizer])
+    code = Snapshot.__exit__.__code__
+    rung: list[int] = []
+
+    def ring(frame: Any, event: str, arg: Any) -> None:
+        if event == "call" and frame.f_code is code and not rung:
+            rung.append(1)
+            handler = signal.getsignal(signal.SIGINT)
+            assert callable(handler)
+            handler(signal.SIGINT, frame)
+
+    with pytest.raises(KeyboardInterrupt), snapshot(model, optimizer):  # noqa: PT012 - the block is the point
+        train(model, optimizer)
+        sys.setprofile(ring)
+    sys.setprofile(None)
+    assert rung
+    assert fingerprint([model], [optimizer]) == found
+
+
+def test_nested_snapshots_are_put_back_in_turn() -> None:
+    model, optimizer = member()
+    found = fingerprint([model], [optimizer])
+    order: list[str] = []
+    with pytest.raises(KeyboardInterrupt), snapshot(model, optimizer):  # noqa: PT012 - the block is the point
+        train(model, optimizer)
+        with snapshot(model, optimizer, loaders=[Ringing(order)]):
+            train(model, optimizer)
+        pytest.fail("the inner one hands the interrupt over")
+    assert fingerprint([model], [optimizer]) == found
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_handlers_that_are_not_pythons_are_let_alone(handler: Any) -> None:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with snapshot(nn.Linear(1, 1)):
+            assert signal.getsignal(signal.SIGINT) == handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_handler_that_the_block_sets_stays_its_own() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen: list[int] = []
+    try:
+        with snapshot(nn.Linear(1, 1)):
+            signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+        signal.raise_signal(signal.SIGINT)
+        assert seen == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_in_another_thread_there_is_nothing_to_defer() -> None:
+    model, optimizer = member()
+    found = fingerprint([model], [optimizer])
+
+    def probe() -> None:
+        with snapshot(model, optimizer):
+            train(model, optimizer)
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    thread.join()
+    assert fingerprint([model], [optimizer]) == found
