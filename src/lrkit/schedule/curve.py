@@ -1,0 +1,122 @@
+"""A schedule resolved against a horizon: a plain function of the step, exact and vectorised."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from lrkit.duration import Horizon
+from lrkit.errors import HorizonError
+from lrkit.schedule.numeric import NUMPY, Array, Numeric, device_namespace
+from lrkit.schedule.track import Track
+
+if TYPE_CHECKING:
+    from lrkit.schedule.core import Schedule
+
+__all__ = ["Curve", "Ending"]
+
+Ending = Literal["hold", "continue", "error"]
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)  # jax.jit refers to it weakly
+class Curve:
+    """`curve(t)` is the factor that update `t` uses. Made by `Schedule.over`.
+
+    `t` is an int (gives a float), or an integer array of numpy (float64), torch or JAX (stays on its device,
+    nothing waits for it; float64 where the device and, for JAX, the process has it). One int and a numpy
+    array give the same numbers to the last bit; torch and JAX may differ from them in the last few.
+
+    A negative step is a HorizonError on the host and counts as 0 on a device, where to look would mean to
+    wait. Steps from `steps` on follow the schedule's `.after(...)`: "hold" gives the level on which it ended,
+    "continue" lets the last formula go on (never below 0), "error" raises HorizonError on the host and holds
+    on a device.
+    """
+
+    schedule: Schedule
+    horizon: Horizon
+    base_lr: float | None
+    track: Track = field(compare=False)
+    ending: Ending = field(compare=False)
+
+    @property
+    def steps(self) -> int:
+        """The number of updates in the run."""
+        return self.horizon.steps
+
+    @property
+    def phases(self) -> tuple[tuple[int, int, str], ...]:
+        """Each phase that has steps, as (first step, step after the last, spec text)."""
+        return tuple((piece.start, piece.stop, piece.text) for piece in self.track.pieces)
+
+    @overload
+    def __call__(self, step: int) -> float: ...
+    @overload
+    def __call__(self, step: Any) -> Any: ...
+    def __call__(self, step: Any) -> Any:
+        """The factor at one step, or the factors at an array of steps (any array library, hence `Any`)."""
+        if isinstance(step, (int, np.integer)) and not isinstance(step, bool):
+            return self._at_step(int(step))
+        try:
+            found = device_namespace(step)
+        except TypeError as error:
+            raise HorizonError(f"steps are whole numbers, not {error}: convert the array first") from None
+        if found is not None:
+            return self._at(*found)
+        steps = np.asarray(step)
+        if steps.dtype.kind not in "iu":
+            raise HorizonError(f"steps are whole numbers, not {steps.dtype}: convert them first")
+        if steps.size:
+            self._check(int(steps.min()), int(steps.max()))
+        return self._at(NUMPY, steps.astype(np.int64))
+
+    def chunk(self, start: int, stop: int) -> npt.NDArray[np.float64]:
+        """The factors of the steps from `start` to before `stop`: the same numbers as calling, as float64."""
+        if start >= stop:
+            return np.empty(0, dtype=np.float64)
+        self._check(start, stop - 1)
+        values: npt.NDArray[np.float64] = self._at(NUMPY, np.arange(start, stop, dtype=np.int64))
+        return values
+
+    def __repr__(self) -> str:
+        base = "" if self.base_lr is None else f", base_lr={self.base_lr!r}"
+        return f"<Curve {self.schedule} over {self.steps} steps{base}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Formulas are closures; what they were made from is not.
+        return _again, (self.schedule, self.horizon, self.base_lr)
+
+    def _at_step(self, step: int) -> float:
+        self._check(step, step)
+        if step < self.steps:
+            return self.track.at_step(step)
+        return self.track.end if self.ending == "hold" else max(0.0, self.track.at_step(step))
+
+    def _at(self, m: Numeric, t: Array) -> Array:
+        if m is NUMPY and (not t.size or int(t.max()) < self.steps):
+            return self.track.at(m, t)
+        if self.ending == "continue":
+            values = self.track.at(m, t)
+            return m.where(t < self.steps, values, m.clip(values, 0.0, None))
+        last = self.steps - 1
+        held = t.clip(0, last) if m is NUMPY else m.where(t < last, t, last)
+        return m.where(t < self.steps, self.track.at(m, held), self.track.end)
+
+    def _check(self, first: int, last: int) -> None:
+        if first < 0:
+            raise HorizonError(f"step {first} lies before the run: steps count from 0")
+        if last >= self.steps and self.ending == "error":
+            raise HorizonError(
+                f"step {last} lies after the end, {self.steps} steps, and the schedule says .after('error')"
+            )
+        if last >= 2**53:
+            raise HorizonError(f"step {last} is out of range: at most 2**53 - 1")
+
+
+def _again(schedule: Schedule, horizon: Horizon, base_lr: float | None) -> Curve:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a copy has nothing new to say
+        return schedule.over(horizon, base_lr=base_lr)

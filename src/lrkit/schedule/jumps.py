@@ -1,0 +1,115 @@
+"""Shapes that jump: staircases of equal steps, and milestones at chosen ones.
+
+In the formulas i is the step of the phase and v its start value, as in `shapes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from itertools import accumulate
+from typing import ClassVar
+
+import numpy as np
+
+from lrkit.duration import Duration, half_up
+from lrkit.errors import SpecError
+from lrkit.schedule.core import Schedule
+from lrkit.schedule.levels import (
+    Level,
+    as_duration,
+    as_number,
+    as_optional_duration,
+    as_optional_level,
+    as_required_duration,
+    as_sequence,
+)
+from lrkit.schedule.phase import Phase
+from lrkit.schedule.shapes import Length
+from lrkit.schedule.track import Block, Motion
+
+__all__ = ["milestones", "staircase"]
+
+
+def staircase(
+    every: Length, *, factor: float, duration: Length | None = None, start: Level | None = None
+) -> Schedule:
+    """Multiply by `factor` again and again: v factor^(i // e), e = `every` rounded half up to whole steps.
+
+    Source: He et al., arXiv:1512.03385, who divided by 10.
+
+    >>> staircase(2, factor=0.5).over(6).chunk(0, 6).tolist()
+    [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    """
+    return Staircase(
+        as_duration(every, "staircase()"),
+        factor=as_number(factor, "staircase(factor=)"),
+        duration=as_optional_duration(duration, "staircase(duration=)"),
+        start=as_optional_level(start, "staircase(start=)"),
+    )
+
+
+def milestones(
+    at: Sequence[Length],
+    *,
+    factor: float | Sequence[float],
+    duration: Length | None = None,
+    start: Level | None = None,
+) -> Schedule:
+    """Multiply by `factor` at each of the durations `at`, counted from the start of the phase.
+
+    Step i has v times the factors of all milestones at or before i; one that is listed twice counts twice.
+    A list of factors gives each milestone its own. Milestones are rounded half up to whole steps.
+    Source: He et al., arXiv:1512.03385.
+
+    >>> milestones([2, 4], factor=0.1).over(5).chunk(0, 5).round(12).tolist()
+    [1.0, 1.0, 0.1, 0.1, 0.01]
+    """
+    marks = as_sequence(at)
+    if not marks:
+        raise SpecError("milestones() takes a list of durations, such as [30%, 60%, 90%]")
+    factors = as_sequence(factor)
+    if factors is not None and len(factors) != len(marks):
+        raise SpecError(f"milestones() has {len(marks)} durations and {len(factors)} factors: give one each")
+    what = "milestones(factor=)"
+    return Milestones(
+        tuple(as_required_duration(mark, "milestones()") for mark in marks),
+        factor=as_number(factor, what) if factors is None else tuple(as_number(f, what) for f in factors),
+        duration=as_optional_duration(duration, "milestones(duration=)"),
+        start=as_optional_level(start, "milestones(start=)"),
+    )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Staircase(Phase):
+    name: ClassVar[str] = "staircase"
+    every: Duration
+    _: KW_ONLY
+    factor: float
+    duration: Duration | None = None
+    start: Level | None = None
+
+    def _bind(self, block: Block) -> Motion:
+        v, g, e = block.origin(self.start), self.factor, block.period(self.every, "staircase")
+        return Motion.running(lambda m, i: v * g ** m.clip(m.real(i // e), 0.0, None), block.steps)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Milestones(Phase):
+    name: ClassVar[str] = "milestones"
+    at: tuple[Duration, ...]
+    _: KW_ONLY
+    factor: float | tuple[float, ...]
+    duration: Duration | None = None
+    start: Level | None = None
+
+    def _bind(self, block: Block) -> Motion:
+        v = block.origin(self.start)
+        factors = self.factor if isinstance(self.factor, tuple) else (self.factor,) * len(self.at)
+        marks = sorted(zip((half_up(block.exactly(mark)) for mark in self.at), factors, strict=True))
+        edges = np.array([mark for mark, _ in marks], dtype=np.int64)
+        idle = sum(mark > block.steps for mark, _ in marks)
+        if idle:
+            block.notes.append(f"{idle} of the milestones of {self} lie after its {block.steps} steps")
+        values = np.array(list(accumulate((f for _, f in marks), float.__mul__, initial=v)))
+        return Motion.running(lambda m, i: m.lookup(i, edges, values), block.steps)

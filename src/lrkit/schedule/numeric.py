@@ -1,0 +1,124 @@
+"""The namespaces in which a schedule's formula is evaluated: numpy, torch, JAX. Imports only the first.
+
+A formula is written once, as `formula(m, i)`, where `m` is one of these and `i` an array of whole steps that
+lives in it. Other libraries' arrays are recognised through `sys.modules`: an array of a library that was
+never imported cannot exist.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["NUMPY", "Array", "Numeric", "Steps", "device_namespace"]
+
+Array = Any  # numpy, torch and JAX arrays share no base class
+Steps = npt.NDArray[np.int64]
+
+
+class Numeric(Protocol):
+    """What formulas may ask of a namespace. Steps are integer arrays, all else is floating point."""
+
+    def real(self, steps: Array) -> Array:
+        """Steps as floats: float64, or the widest that the device has."""
+
+    def cos(self, x: Array) -> Array:
+        """Cosine."""
+
+    def exp(self, x: Array) -> Array:
+        """Exponential."""
+
+    def sqrt(self, x: Array) -> Array:
+        """Square root."""
+
+    def where(self, condition: Array, yes: Array, no: Array) -> Array:
+        """`yes` where the condition holds, else `no`."""
+
+    def clip(self, x: Array, low: float | None, high: float | None) -> Array:
+        """`x` kept within the bounds that are given (at least one is)."""
+
+    def lookup(self, steps: Array, edges: Steps, values: npt.NDArray[Any]) -> Array:
+        """`values[k]`, where k is the number of (ascending) `edges` at or below the step."""
+
+
+class _Numpy:
+    cos = staticmethod(np.cos)
+    exp = staticmethod(np.exp)
+    sqrt = staticmethod(np.sqrt)
+    where = staticmethod(np.where)
+    clip = staticmethod(np.clip)
+
+    def real(self, steps: Array) -> Array:
+        return steps.astype(np.float64)
+
+    def lookup(self, steps: Array, edges: Steps, values: npt.NDArray[Any]) -> Array:
+        return values[np.searchsorted(edges, steps, side="right")]
+
+
+NUMPY: Numeric = _Numpy()
+
+
+class _Torch:
+    """Everything stays on the steps' device, and nothing waits for it: no value is read back."""
+
+    def __init__(self, torch: Any, device: Any) -> None:
+        self._torch = torch
+        self._device = device
+        # Apple's GPUs have no float64.
+        self._dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.cos, self.exp, self.sqrt = torch.cos, torch.exp, torch.sqrt
+        self.where, self.clip = torch.where, torch.clip
+
+    def real(self, steps: Array) -> Array:
+        return steps.to(self._dtype)
+
+    def lookup(self, steps: Array, edges: Steps, values: npt.NDArray[Any]) -> Array:
+        return self._table(values)[self._torch.bucketize(steps, self._table(edges), right=True)]
+
+    def _table(self, values: npt.NDArray[Any]) -> Array:
+        table = self._torch.from_numpy(values)
+        if table.is_floating_point():
+            table = table.to(self._dtype)
+        return table.to(self._device, non_blocking=True)
+
+
+class _Jax:
+    """float64 where the process has enabled it, else float32, as JAX's own defaults go."""
+
+    def __init__(self, jnp: Any) -> None:
+        self._jnp = jnp
+        self.cos, self.exp, self.sqrt, self.where = jnp.cos, jnp.exp, jnp.sqrt, jnp.where
+
+    def real(self, steps: Array) -> Array:
+        return steps.astype(float)
+
+    def clip(self, x: Array, low: float | None, high: float | None) -> Array:
+        return self._jnp.clip(x, low, high)
+
+    def lookup(self, steps: Array, edges: Steps, values: npt.NDArray[Any]) -> Array:
+        return self._jnp.asarray(values)[
+            self._jnp.searchsorted(self._jnp.asarray(edges), steps, side="right")
+        ]
+
+
+def device_namespace(x: object) -> tuple[Numeric, Array] | None:
+    """The namespace of a torch tensor or JAX array, and `x` clamped at 0; None for anything else.
+
+    Raises TypeError for an array that does not hold integers.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        tensor: Any = x
+        if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+            raise TypeError(f"{tensor.dtype}")
+        return _Torch(torch, tensor.device), tensor.to(torch.int64).clamp(min=0)
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(x, jax.Array):
+        jnp, array = jax.numpy, x
+        if not jnp.issubdtype(array.dtype, jnp.integer):
+            raise TypeError(f"{array.dtype}")
+        return _Jax(jnp), jnp.maximum(array, 0)
+    return None

@@ -1,0 +1,35 @@
+"""How schedules and their arguments are written: as spec text, and as Python that makes them again."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from lrkit.duration import Duration
+
+__all__ = ["number_text", "steps_text", "value_text"]
+
+
+def number_text(x: float) -> str:
+    """The shortest text that reads back as `x`: `0`, `0.1`, `1e-06`."""
+    return repr(x).removesuffix(".0")
+
+
+def value_text(value: object, *, python: bool) -> str:
+    """An argument: `5%` or `'5%'`, `0.1`, `linear` or `'linear'`, `[30%, 60%]`, `absolute(1e-06)`."""
+    match value:
+        case Duration():
+            return repr(str(value)) if python and value.unit != "steps" else str(value)
+        case float():
+            return number_text(value)
+        case str():
+            return repr(value) if python else value
+        case tuple():
+            return f"[{', '.join(value_text(item, python=python) for item in value)}]"
+        case _:
+            return str(value)
+
+
+def steps_text(steps: Fraction) -> str:
+    """A number of steps, whole or not: `1 step`, `31.25 steps`."""
+    number = str(steps.numerator) if steps.denominator == 1 else f"{float(steps):.10g}"
+    return f"{number} step{'' if steps == 1 else 's'}"
