@@ -34,7 +34,7 @@ lint: compiled
 	$(BIN)/lint-imports
 
 docs: compiled
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: compiled
 	$(BIN)/python bench/tune.py digits --seeds 5

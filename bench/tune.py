@@ -24,7 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
-from _report import Table, add_report_arguments, write_report
+from _report import table, write_report
 
 GRID = np.logspace(-5, 0, 25)
 
@@ -120,7 +120,6 @@ def main() -> None:
     parser.add_argument(
         "--ways", nargs="+", default=["lrkit", "grid", "default"], choices=["lrkit", "grid", "default"]
     )
-    add_report_arguments(parser)
     options = parser.parse_args()
     jobs = [(options.task, options.data, seed, tuple(options.ways)) for seed in range(options.seeds)]
     results = []
@@ -132,35 +131,26 @@ def main() -> None:
                 + ", ".join(f"{way} {r.get('accuracy', r['loss']):.4g}" for way, r in result.items()),
                 flush=True,
             )
-    figure = "accuracy" if "accuracy" in results[0]["lrkit"] else "loss"
-    table = Table(
-        [
-            "way",
-            f"test {figure}, median",
-            "mean",
-            "lr, median",
-            "search updates",
-            "of the grid's",
-            "final updates",
-            "seconds",
-        ]
-    )
+    figure = "accuracy" if "accuracy" in results[0][options.ways[0]] else "loss"
     columns = {
         way: {key: np.array([r[way][key] for r in results]) for key in results[0][way]}
         for way in options.ways
     }
     grid_steps = columns["grid"]["search_steps"].mean() if "grid" in columns else math.nan
-    for way, column in columns.items():
-        table.add(
+    rows = [
+        (
             way,
-            f"{np.median(column[figure]):.4g}",
-            f"{column[figure].mean():.4g} +- {column[figure].std(ddof=1) if len(results) > 1 else 0:.2g}",
-            f"{np.median(column['lr']):.2e}",
-            f"{column['search_steps'].mean():.0f}",
+            float(np.median(column[figure])),
+            float(column[figure].mean()),
+            float(column[figure].std(ddof=1)) if len(results) > 1 else None,
+            float(np.median(column["lr"])),
+            round(column["search_steps"].mean()),
             f"{column['search_steps'].mean() / grid_steps:.1%}",
-            f"{column['training_steps'].mean():.0f}",
-            f"{np.median(column['seconds']):.1f}",
+            round(column["training_steps"].mean()),
+            float(np.median(column["seconds"])),
         )
+        for way, column in columns.items()
+    ]
     summary: dict[str, float] = {}
     for way in options.ways:
         if way != "lrkit":
@@ -171,7 +161,21 @@ def main() -> None:
         summary["largest share of the grid's updates"] = float(
             (columns["lrkit"]["search_steps"] / columns["grid"]["search_steps"]).max()
         )
-    write_report(options, f"tune-{options.task}", table, {"summary": summary, "runs": results})
+    header = [
+        "way",
+        "median",
+        "mean",
+        "sd",
+        "median lr",
+        "search updates",
+        "of grid",
+        "final updates",
+        "seconds",
+    ]
+    print(table(f"{options.task}, {len(results)} seeds: test {figure}", header, rows))
+    for what, value in summary.items():
+        print(f"{what}: {value:.4g}")
+    print(write_report(f"tune-{options.task}", {"summary": summary, "runs": results}))
 
 
 if __name__ == "__main__":

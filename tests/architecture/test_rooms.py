@@ -87,5 +87,9 @@ def test_nothing_is_evaluated_or_unpickled():
     for path in MODULES:
         text = path.read_text()
         for forbidden in ["eval(", "exec(", "pickle.load", "weights_only=False"]:
-            hits = [line for line in text.splitlines() if forbidden in line.replace(".eval(", "").replace("_eval(", "")]
+            hits = [
+                line
+                for line in text.splitlines()
+                if forbidden in line.replace(".eval(", "").replace("_eval(", "")
+            ]
             assert not hits, f"{path}: {hits}"

@@ -18,6 +18,10 @@ from toys import blobs, fingerprint, random_states, small_net, toy_task
 SHARED = small_net()
 
 
+def no_seed() -> list:
+    return []
+
+
 def frozen_net() -> nn.Module:
     return small_net().requires_grad_(False)
 
@@ -60,7 +64,7 @@ def test_a_wrong_argument_is_refused_at_the_door(changes, message):
         ({"optimizer": lambda model, lr: "sgd"}, "not a torch.optim.Optimizer"),
         ({"train": []}, "cannot be cut"),
         ({"train": [], "validation": []}, "no batch"),
-        ({"train": list}, "must take one seed"),
+        ({"train": no_seed}, "must take one seed"),
         ({"train": DataLoader(TensorDataset(torch.zeros(0, 4)), batch_size=2)}, "empty"),
     ],
 )

@@ -91,10 +91,10 @@ def train(
             )
             log.flush(run.evaluate("validation") if validates and not run.diverged else {})
             if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
-                save_checkpoint(checkpoint, run.state_dict())
+                _save(checkpoint, run, record)
                 saved = time.monotonic()
-    if checkpoint is not None:
-        save_checkpoint(checkpoint, run.state_dict())
+        if checkpoint is not None:
+            _save(checkpoint, run, record)
     return TrainResult(
         model=run.model,
         metrics={} if run.diverged else _final_metrics(run, validates=validates),
@@ -124,6 +124,13 @@ class _Log:
             self._record.write(
                 info.step, info.loss, info.lr, grad_norm=info.grad_norm, seconds=info.seconds, **metrics
             )
+
+
+def _save(checkpoint: Path, run: Run, record: RecordWriter | None) -> None:
+    # The record first: a checkpoint that knows of more updates than the record would leave a gap after a power cut.
+    if record is not None:
+        record.flush()
+    save_checkpoint(checkpoint, run.state_dict())
 
 
 def _prepared(folder: Path) -> Path:

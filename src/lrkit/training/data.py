@@ -32,7 +32,7 @@ class Split:
 
 def resolve_loader(loader: Loader | Callable[[int], Loader], seed: int, *, which: str) -> Loader:
     """The loader itself: a function `(seed) -> loader` is called. Raises TaskError naming `which` loader is wrong."""
-    if hasattr(loader, "__iter__") and not isinstance(loader, str | bytes):
+    if hasattr(loader, "__iter__") and not isinstance(loader, str | bytes | type):
         return loader
     if callable(loader):
         try:
