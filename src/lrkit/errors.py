@@ -6,6 +6,7 @@ LrkitError
 ├── PlanError       (ValueError)   a plan file is wrong; names file, line and key
 ├── StateError      (ValueError)   a saved state belongs to something else
 ├── TaskError                      what the user gave to be trained cannot be trained so
+│   └── NoAnswer                   it was trained, and no learning rate came out of it
 ├── StudyError                     a study or run folder cannot be used
 └── MissingExtra    (ImportError)  an optional package is not installed; says which extra brings it
 """
@@ -19,6 +20,7 @@ __all__ = [
     "HorizonError",
     "LrkitError",
     "MissingExtra",
+    "NoAnswer",
     "PlanError",
     "SpecError",
     "StateError",
@@ -50,6 +52,10 @@ class StateError(LrkitError, ValueError):
 
 class TaskError(LrkitError):
     """What the user gave to be trained cannot be trained so."""
+
+
+class NoAnswer(TaskError):
+    """It was trained, and no learning rate came out of it: the loss is not finite at any rate, or it never fell."""
 
 
 class StudyError(LrkitError):

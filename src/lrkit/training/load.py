@@ -83,7 +83,6 @@ def _where(path: Path, error: BaseException) -> str:
     """The file, and the deepest line of it that was running."""
     if isinstance(error, SyntaxError) and error.lineno is not None:
         return f"{error.filename or path}, line {error.lineno}"
-    lines = [
-        f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path and f.lineno
-    ]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if Path(f.filename).resolve() == path.resolve() and f.lineno]
     return f"{path}, line {lines[-1]}" if lines else str(path)

@@ -27,13 +27,14 @@ from lrkit.training import (
     TrainResult,
     build_member,
     check_task,
+    choose_device,
     default_plan,
     describe_groups,
     train,
 )
 from lrkit.tuning.pictures import check_pictures, draw_pictures
 
-__all__ = ["Tuning", "tune"]
+__all__ = ["Tuning", "answer_plan", "tune"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ def tune(
         task = dataclasses.replace(task, seed=seed)
     if plots and out is not None:
         check_pictures()
+    choose_device(device or task.device)
     start = default_plan(task, schedule=schedule, epochs=epochs, steps=steps)
     check_task(task)
     folder = None if out is None else _run_folder(Path(out))
@@ -142,7 +144,7 @@ def tune(
         device=device,
         reporter=reporter,
     )
-    plan = _answer(task, start, search, device)
+    plan = answer_plan(task, start, search, device=device)
     if folder is not None:
         plan.save(folder / "plan.toml")
     trained = train(task, plan, seed=task.seed, data="all", out=folder, device=device, reporter=reporter)
@@ -162,7 +164,8 @@ def _run_folder(folder: Path) -> Path:
     return folder
 
 
-def _answer(task: Task, start: Plan, search: Search, device: str | None) -> Plan:
+def answer_plan(task: Task, start: Plan, search: Search, *, device: str | None = None) -> Plan:
+    """`start` at the rate that `search` found, with the optimizer's named groups and the evidence."""
     plan = start.with_lr(search.lr)
     member = build_member(task, seed=task.seed, lr=search.lr, device=device)
     evidence = Evidence(

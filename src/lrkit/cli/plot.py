@@ -1,0 +1,117 @@
+"""`lrkit plot`: schedules drawn in the terminal, and as a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lrkit.cli import options
+
+if TYPE_CHECKING:
+    from lrkit.duration import Horizon
+    from lrkit.schedule import Curve
+
+__all__ = ["command"]
+
+_MOST_STEPS = 10_000_000  # a curve is drawn from all of its steps, so that no spike is lost
+
+
+@click.command("plot")
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, _MOST_STEPS),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Length in updates.",
+)
+@click.option(
+    "--steps-per-epoch", type=click.IntRange(min=1), metavar="N", help="For specs that count epochs."
+)
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="For specs that count samples.")
+@click.option(
+    "--tokens-per-step", type=click.IntRange(min=1), metavar="N", help="For specs that count tokens."
+)
+@click.option(
+    "--base-lr",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="LR",
+    help="Draw rates, not factors; needed by absolute(...).",
+)
+@click.option("--log", "log", is_flag=True, help="Logarithmic vertical axis.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="A .png, .svg or .pdf.",
+)
+@options.json_option
+@options.debug_option
+def command(
+    *,
+    specs: tuple[str, ...],
+    steps: int,
+    steps_per_epoch: int | None,
+    batch_size: int | None,
+    tokens_per_step: int | None,
+    base_lr: float | None,
+    log: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Draw each SPEC, such as "warmup(5%) >> cosine(to=0)": the very numbers that a training would use."""
+    from lrkit.cli.screen import print_json
+    from lrkit.duration import Horizon
+    from lrkit.plot import check_figure_path, save_figure, schedule_figure
+    from lrkit.spec import parse
+
+    horizon = Horizon(
+        steps, steps_per_epoch=steps_per_epoch, batch_size=batch_size, tokens_per_step=tokens_per_step
+    )
+    curves = [parse(spec).over(horizon, base_lr=base_lr) for spec in specs]
+    if out is not None:
+        check_figure_path(out)
+        figure = schedule_figure(curves, base_lr=base_lr, scale="log" if log else "linear")
+        save_figure(figure, out)
+    if as_json:
+        drawn = [_data(curve, horizon, base_lr) for curve in curves]
+        print_json({"schedules": drawn, "steps": steps, "out": None if out is None else str(out)})
+    else:
+        _show(curves, base_lr=base_lr, log=log, out=out)
+
+
+def _data(curve: Curve, horizon: Horizon, base_lr: float | None) -> dict[str, Any]:
+    scale = 1.0 if base_lr is None else base_lr
+    phases = [
+        {
+            "text": text,
+            "start": start,
+            "stop": stop,
+            "first": curve(start) * scale,
+            "last": curve(stop - 1) * scale,
+        }
+        for start, stop, text in curve.phases
+    ]
+    return {"schedule": str(curve.schedule), "base_lr": base_lr, "phases": phases}
+
+
+def _show(curves: list[Curve], *, base_lr: float | None, log: bool, out: Path | None) -> None:
+    import numpy as np
+    from rich.markup import escape
+
+    from lrkit.cli.screen import out_console
+    from lrkit.plot import terminal_plot
+
+    console = out_console()
+    for curve in curves:
+        values = curve.chunk(0, curve.steps) * (1.0 if base_lr is None else base_lr)
+        console.print(f"\n  [bold]{escape(str(curve.schedule))}[/]\n", soft_wrap=True)
+        width = max(16, min(64, console.width - 16))
+        plot = terminal_plot(np.arange(curve.steps), values, width=width, height=9, log_y=log)
+        console.print("\n".join(f"  {line}" for line in plot.splitlines()), markup=False, no_wrap=True)
+    if out is not None:
+        console.print(f"\n  [dim]in[/] [bold]{escape(str(out))}[/]", soft_wrap=True)

@@ -1,0 +1,183 @@
+"""The figure of a training run: loss, metrics and learning rate over the steps, one panel above the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lrkit.plot.rates import rate_text
+from lrkit.plot.style import (
+    BLUE,
+    GREY,
+    INK,
+    LABEL_SIZE,
+    SKY,
+    VERMILLION,
+    dress,
+    name_lines,
+    new_figure,
+    step_axis,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from lrkit.records import Record
+
+__all__ = ["training_figure"]
+
+_PANEL_INCHES = {"loss": 2.5, "metric": 1.25, "lr": 1.25}
+
+
+def training_figure(record: Record, *, groups: Sequence[str] = ()) -> Figure:
+    """Panels over one axis of steps: losses, a panel for each metric that is none, the learning rates.
+
+    The first has the loss of every update, its moving average, and every metric that is a loss itself.
+    The loss axis is logarithmic when all losses are positive and span more than a factor of 20. Updates
+    without a finite loss are marked at the upper edge. `groups` names the parameter groups; without it they
+    are numbered, and groups with the same rates share a line. Raises ValueError for a record without a step.
+    """
+    if not len(record.steps):
+        raise ValueError("this record has no steps: nothing to draw")
+    losses = {name: points for name, points in record.metrics.items() if name.endswith("loss")}
+    others = {name: points for name, points in record.metrics.items() if name not in losses}
+    heights = [_PANEL_INCHES["loss"], *[_PANEL_INCHES["metric"]] * len(others), _PANEL_INCHES["lr"]]
+    figure = new_figure(7.0, sum(heights) + 0.45)
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    stop = int(record.steps[-1]) + 1
+    panels = [figure.add_subplot(grid[index]) for index in range(len(heights))]
+    _draw_losses(panels[0], record, losses)
+    for ax, (name, (steps, values)) in zip(panels[1:-1], others.items(), strict=True):
+        dress(ax, ylabel=name)
+        _draw_metric(ax, steps, values, VERMILLION)
+    _draw_rates(panels[-1], record, groups)
+    for ax in panels:
+        step_axis(ax, stop)
+        ax.tick_params(labelbottom=ax is panels[-1])
+    panels[-1].set_xlabel("step (optimizer updates)", fontsize=LABEL_SIZE + 0.5, color=INK)
+    figure.align_ylabels(panels)
+    return figure
+
+
+def _draw_losses(ax: Axes, record: Record, losses: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    dress(ax, ylabel="loss")
+    steps, values = np.asarray(record.steps), np.asarray(record.losses, dtype=float)
+    finite = np.isfinite(values)
+    ax.plot(
+        steps,
+        np.where(finite, values, np.nan),
+        color=SKY,
+        linewidth=0.6,
+        alpha=0.7,
+        zorder=2,
+        label="each update",
+    )
+    ax.plot(steps, _moving_average(values), color=BLUE, linewidth=1.6, zorder=3, label="average")
+    if not finite.all():
+        lost = steps[~finite]
+        ax.plot(
+            lost,
+            [0.97] * len(lost),
+            "x",
+            color=INK,
+            markersize=5,
+            transform=ax.get_xaxis_transform(),
+            label="not finite",
+        )
+    for name, (at, points) in losses.items():
+        _draw_metric(ax, at, points, VERMILLION)
+        ax.lines[-1].set_label(name)
+    _loss_scale(ax, [values[finite], *[points[np.isfinite(points)] for _, points in losses.values()]])
+    words = [("training, each update", SKY, "-"), ("training, moving average", BLUE, "-")]
+    name_lines(ax, [*words, *((name, VERMILLION, "-") for name in losses)], corner="upper right")
+
+
+def _draw_metric(ax: Axes, steps: Sequence[int] | np.ndarray, values: np.ndarray, colour: str) -> None:
+    marker = "o" if len(steps) <= 60 else None
+    ax.plot(steps, values, color=colour, linewidth=1.3, marker=marker, markersize=3, zorder=4)
+    finite = np.flatnonzero(np.isfinite(values))
+    if finite.size:
+        # The last value in words: it is what a reader looks for, and an axis gives two digits of it.
+        at, value = steps[finite[-1]], float(values[finite[-1]])
+        ax.annotate(
+            f"{value:.4g}",
+            (at, value),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=LABEL_SIZE,
+            color=colour,
+            annotation_clip=False,
+        )
+
+
+def _loss_scale(ax: Axes, finite: Sequence[np.ndarray]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    every = np.concatenate(finite)
+    if not every.size:
+        ax.set_ylim(0.0, 1.0)
+        return
+    low, high = float(every.min()), float(every.max())
+    if low > 0 and high > 20 * low:
+        ax.set_yscale("log")
+        ax.set_ylim(low / 1.3, high * 1.3)
+        decades = np.log10(high / low)
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=20))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        span = (high - low) or max(abs(high), 1.0)
+        ax.set_ylim(low - 0.05 * span, high + 0.05 * span)
+        ax.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: rate_text(value)))
+
+
+def _draw_rates(ax: Axes, record: Record, groups: Sequence[str]) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    dress(ax, ylabel="learning rate")
+    lines = _distinct_rates(np.asarray(record.lrs, dtype=float), groups)
+    for index, (name, rates) in enumerate(lines):
+        colour = (BLUE, VERMILLION, GREY)[index % 3]
+        ax.plot(record.steps, rates, color=colour, linewidth=1.5, label=name)
+        if len(lines) > 1:
+            peak = int(np.nanargmax(rates))
+            ax.annotate(
+                name,
+                (record.steps[peak], rates[peak]),
+                xytext=(0, 2),
+                textcoords="offset points",
+                va="bottom",
+                fontsize=LABEL_SIZE,
+                color=colour,
+            )
+    top = max((float(np.nanmax(rates)) for _, rates in lines), default=1.0)
+    ax.set_ylim(-0.03 * top, 1.18 * top)
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: rate_text(value)))
+
+
+def _distinct_rates(lrs: np.ndarray, groups: Sequence[str]) -> list[tuple[str, np.ndarray]]:
+    """One line for groups that had the same rates at every step, named after all of them."""
+    lines: dict[bytes, tuple[list[str], np.ndarray]] = {}
+    for index, rates in enumerate(lrs.T):
+        if np.isnan(rates).all():
+            continue
+        name = groups[index] if index < len(groups) else f"group {index}"
+        lines.setdefault(rates.tobytes(), ([], rates))[0].append(name)
+    return [(", ".join(names), rates) for names, rates in lines.values()]
+
+
+def _moving_average(losses: np.ndarray) -> np.ndarray:
+    """The mean of what is finite in a centred window of a fortieth of the run, shorter at the ends."""
+    half = max(1, len(losses) // 80)
+    finite = np.isfinite(losses)
+    sums = np.concatenate(([0.0], np.cumsum(np.where(finite, losses, 0.0))))
+    counts = np.concatenate(([0], np.cumsum(finite)))
+    places = np.arange(len(losses))
+    first, last = np.maximum(0, places - half), np.minimum(len(losses), places + half + 1)
+    number = counts[last] - counts[first]
+    return np.where(number > 0, (sums[last] - sums[first]) / np.maximum(number, 1), np.nan)
