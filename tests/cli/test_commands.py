@@ -93,7 +93,7 @@ class TestFind:
                 "find",
                 task_file(),
                 "--steps",
-                "50",
+                "100",
                 "--repeats",
                 "2",
                 "--rule",
