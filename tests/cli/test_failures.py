@@ -132,8 +132,9 @@ def test_a_folder_of_another_run_is_refused(lrkit, task_file):
 def test_debug_shows_where_it_happened(lrkit, task_file):
     with pytest.raises(LrkitError, match="digts"):
         lrkit("tune", "digts", "--debug")
-    with pytest.raises(RuntimeError, match="boom"):
+    with pytest.raises(LrkitError, match="boom") as caught:
         lrkit("find", task_file(before="raise RuntimeError('boom')"), "--debug")
+    assert isinstance(caught.value.__cause__, RuntimeError), "the traceback leads to the user's own line"
 
 
 def test_an_error_of_our_own_keeps_its_traceback(monkeypatch, lrkit):

@@ -13,12 +13,19 @@ __all__ = ["given_task"]
 
 
 def given_task(name: str, *, data: Path | None, device: str | None, seed: int | None = None) -> Task:
-    """The task called `name`, with `seed` in place of its own.
+    """The task called `name`, with `device` and `seed` in place of its own, checked, and torch's threads set for it.
 
-    Raises TaskError for one that cannot be loaded, and for a device that is not there.
+    Raises TaskError for one that cannot be loaded or does not work, and for a device that is not there.
     """
-    from lrkit.training import choose_device, load_task
+    import torch
+
+    from lrkit.training import advised_threads, choose_device, load_task
 
     task = load_task(name, data=data)
     choose_device(task.device if device is None else device)
-    return task if seed is None else dataclasses.replace(task, seed=seed)
+    task = dataclasses.replace(
+        task, device=task.device if device is None else device, seed=task.seed if seed is None else seed
+    )
+    task.check()
+    torch.set_num_threads(advised_threads(task))
+    return task

@@ -66,7 +66,6 @@ def command(
     with reporting(as_json=as_json) as reporter:
         loaded = given_task(task, data=data, device=device, seed=seed)
         start = default_plan(loaded, schedule=schedule, epochs=epochs, steps=steps)
-        loaded.check()
         session.folder = folder = new_run_folder(task) if out is None else out
         search = search_lr(
             loaded,

@@ -21,6 +21,7 @@ from lrkit.training.progress import SILENT, Reporter, RichReporter
 from lrkit.training.run import Run, StepInfo
 from lrkit.training.seeding import derive_seed, seeded
 from lrkit.training.task import Task
+from lrkit.training.threads import advised_threads
 
 __all__ = [
     "DEFAULT_SCHEDULE",
@@ -36,6 +37,7 @@ __all__ = [
     "Task",
     "TaskReport",
     "TrainResult",
+    "advised_threads",
     "build_member",
     "build_optimizer",
     "check_task",

@@ -1,0 +1,37 @@
+"""How many threads a task is worth: small models are slower with two than with one, much slower on a busy machine."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lrkit.training.batches import BatchStream, move_to
+from lrkit.training.build import build_member, choose_device
+from lrkit.training.data import search_split
+from lrkit.training.seeding import derive_seed, seeded
+from lrkit.training.task import Task
+
+__all__ = ["advised_threads"]
+
+# Below this many operations an update is dispatch, not arithmetic: one core does 2e10 to 1e11 of them a second, and
+# an update takes 2e-4 to 4e-4 seconds before the first.
+_WORTH_SHARING = 3e7
+
+
+def advised_threads(task: Task) -> int:
+    """One thread where an update of `task` has fewer than 3e7 floating-point operations on a CPU, else torch's own count.
+
+    The operations are counted, not timed: the same task gets the same number on every run, and with it the same bits.
+    """
+    device = choose_device(task.device)
+    if device.type != "cpu" or torch.get_num_threads() == 1:
+        return torch.get_num_threads()
+    member = build_member(task, seed=task.seed, lr=1e-3, device=device)
+    batch = move_to(next(BatchStream(search_split(task).train, seed=derive_seed(task.seed, 2))), device)
+    counter = FlopCounterMode(display=False)
+    try:
+        with seeded(derive_seed(task.seed, 1)), counter:
+            task.loss(member.model, batch).backward()  # type: ignore[no-untyped-call]  # Tensor.backward
+    except RuntimeError:  # a compiled model cannot be counted, and is worth all threads
+        return torch.get_num_threads()
+    return 1 if counter.get_total_flops() < _WORTH_SHARING else torch.get_num_threads()
