@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toys import fingerprint, random_states, toy_task
 
 from lrkit.training import advised_threads
+from toys import fingerprint, random_states, toy_task
 
 
 @pytest.fixture

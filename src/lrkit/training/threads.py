@@ -19,7 +19,7 @@ _WORTH_SHARING = 3e7
 
 
 def advised_threads(task: Task) -> int:
-    """One thread where an update of `task` has fewer than 3e7 floating-point operations on a CPU, else torch's own count.
+    """One thread where an update of `task` has under 3e7 floating-point operations on a CPU, else torch's own count.
 
     The operations are counted, not timed: the same task gets the same number on every run, and with it the same bits.
     """

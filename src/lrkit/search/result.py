@@ -1,0 +1,219 @@
+"""Search: what a search found, as a value, and how the trials come to it. Nothing is trained or stored here."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from lrkit.range_test import RangeTest
+from lrkit.search.curve_fit import CurveFit
+from lrkit.search.proposals import fit_results
+from lrkit.search.scale import Scale
+from lrkit.search.trials import Result, Settings, Stop, Trial, round_rate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FittedCurve", "Search", "SearchStatus", "conclude"]
+
+SearchStatus = Literal["settled", "not settled", "could not tell"]
+
+GRID_RATES = 25
+"""What a search is compared with: an exhaustive grid of so many rates at full length."""
+GOOD = 0.02
+"""How much worse than the best, as a part of it, a rate may be and still count as good."""
+DRIFTING = 0.1
+"""Decades from a third of the length to its whole above which the best rate is on the move."""
+OUTSIDE = 0.1
+"""Decades by which the fit may be lowest outside the rates trained to the end."""
+WIDE = 1.0
+"""Decades above which an interval says too little to call the search settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedCurve:
+    """The objective that a full training is expected to end with, against the rate: mean and 90 % band of the fit."""
+
+    lrs: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """The best learning rate as far as it can be told, and on what that rests.
+
+    lr: where the fitted objective is best, between the lowest and the highest rate trained to the end; it is
+        the peak of the schedule.
+    interval: holds the best rate with 90 % probability, by the fit and the errors that such fits were seen to
+    make.
+    good: the rates around `lr` whose fitted objective is within 2 % of the best; where the objective is not a
+        positive one that is minimised, within one deviation between seeds.
+    objective: the fitted objective at `lr`; `objective_name` says of what.
+    trials: every rate tried, by seed, as far as it was trained.
+    member_steps: updates that all of it took, range test, replicates and diverged trials included;
+        `grid_steps` is what 25 full trainings would have taken.
+    status: "settled"; "not settled" where the best rate still moves with the length of training or may lie
+        beyond what was tried; "could not tell" where the trials do not tell the rates apart. `reason` says
+        why.
+    seconds: wall time of range test and trials, those of earlier sessions included.
+    """
+
+    lr: float
+    interval: tuple[float, float]
+    good: tuple[float, float]
+    objective: float
+    objective_name: str
+    trials: tuple[Trial, ...]
+    member_steps: int
+    seconds: float
+    status: SearchStatus
+    reason: str
+    curve: FittedCurve
+    range_test: RangeTest | None
+    steps: int
+
+    @property
+    def grid_steps(self) -> int:
+        """Updates of an exhaustive grid of 25 rates at this length."""
+        return GRID_RATES * self.steps
+
+    def plot(self) -> Figure:
+        """The search as a figure: trials, fitted curve, answer. Raises MissingExtra without matplotlib."""
+        from lrkit.plot import search_figure
+
+        return search_figure(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; objectives of diverged trials are None. "objective" is the name of what was measured."""
+        return {
+            "lr": self.lr,
+            "interval": list(self.interval),
+            "good": list(self.good),
+            "objective": self.objective_name,
+            "fitted": self.objective,
+            "trials": [_trial_data(trial) for trial in self.trials],
+            "member_steps": self.member_steps,
+            "grid_steps": self.grid_steps,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "status": self.status,
+            "reason": self.reason,
+            "curve": {name: list(values) for name, values in asdict(self.curve).items()},
+            "range_test": None if self.range_test is None else self.range_test.to_dict(),
+        }
+
+
+def conclude(
+    settings: Settings,
+    results: Sequence[Result],
+    stop: Stop,
+    *,
+    objective_name: str,
+    range_test: RangeTest | None,
+    seconds: float,
+) -> Search:
+    """What these results say. `seconds` is what came before them; at least two must be finite."""
+    scale, fit = fit_results(settings, results)
+    status, reason = _status(settings, results, scale, fit)
+    # Beyond the worst that was measured the compressed scale of the fit says nothing about objectives.
+    worst = max(point.y for point in scale.points(results))
+    values = scale.objective(np.minimum(np.stack([fit.mean, fit.band_low, fit.band_high]), worst))
+    low, high = np.sort(values[1:], axis=0)
+    best = int(np.argmin(np.abs(fit.xs - fit.best)))
+    spent = sum(result.cost for result in results)
+    return Search(
+        lr=round_rate(10.0**fit.best),
+        interval=(round_rate(10.0**fit.low), round_rate(10.0**fit.high)),
+        good=_good(scale, fit),
+        objective=float(values[0][best]),
+        objective_name=objective_name,
+        trials=_trials(settings, results),
+        member_steps=spent + (0 if range_test is None else range_test.steps),
+        seconds=seconds + sum(result.seconds for result in results),
+        status=status,
+        reason=f"{reason}; {stop.reason}",
+        curve=FittedCurve(
+            tuple((10.0**fit.xs).tolist()),
+            tuple(values[0].tolist()),
+            tuple(low.tolist()),
+            tuple(high.tolist()),
+        ),
+        range_test=range_test,
+        steps=settings.steps,
+    )
+
+
+def _status(
+    settings: Settings, results: Sequence[Result], scale: Scale, fit: CurveFit
+) -> tuple[SearchStatus, str]:
+    tried = [math.log10(result.lr) for result in results if not result.diverged]
+    last = max(tried)
+    at_low, at_high = fit.low <= min(tried), fit.high >= last
+    if scale.unit == 0.0:
+        return "could not tell", "all rates end the same"
+    if at_low and at_high:
+        return "could not tell", "the trials do not tell the rates apart"
+    if settings.untrained < math.inf and _all_hopeless(settings, results):
+        return "could not tell", "no rate does better than the untrained model"
+    if not any(result.steps == settings.steps for result in results):
+        return "not settled", "no trial reached the full length"
+    burst = [math.log10(r.lr) for r in results if r.diverged]
+    if at_low or (at_high and not any(x > last for x in burst)):
+        return "not settled", f"the best rate may lie {'below' if at_low else 'above'} all that were tried"
+    if abs(float(fit.xs[int(np.argmin(fit.mean))]) - fit.best) > OUTSIDE:
+        return "not settled", "the fit is lowest at a rate that was not trained to the end"
+    if abs(fit.drift) > DRIFTING:
+        way, by = "down" if fit.drift > 0 else "up", abs(fit.drift)
+        return (
+            "not settled",
+            f"longer trainings move the best rate {way}, by {by:.2f} decades for 3 times the length",
+        )
+    if fit.high - fit.low > WIDE:
+        return (
+            "could not tell",
+            f"the best rate is known to a factor of {10 ** (fit.high - fit.low):.0f} only",
+        )
+    return "settled", "the best rate lies between worse ones"
+
+
+def _all_hopeless(settings: Settings, results: Sequence[Result]) -> bool:
+    worse = operator.gt if settings.direction == "min" else operator.lt
+    return all(result.diverged or worse(result.objective, settings.untrained) for result in results)
+
+
+def _good(scale: Scale, fit: CurveFit) -> tuple[float, float]:
+    """The stretch around the best whose fitted values exceed it by less than the margin."""
+    margin = fit.noise
+    if scale.logarithmic and scale.unit:
+        margin = math.log1p(GOOD) / scale.unit
+    best = int(np.argmin(np.abs(fit.xs - fit.best)))
+    worse = np.flatnonzero(fit.mean > fit.mean[best] + margin)
+    below, above = worse[worse < best], worse[worse > best]
+    first = int(below[-1]) + 1 if len(below) else 0
+    last = int(above[0]) - 1 if len(above) else len(fit.xs) - 1
+    return round_rate(10.0 ** float(fit.xs[first])), round_rate(10.0 ** float(fit.xs[last]))
+
+
+def _trials(settings: Settings, results: Sequence[Result]) -> tuple[Trial, ...]:
+    latest = {(r.lr, r.seed): r for r in sorted(results, key=lambda r: r.steps)}
+    return tuple(_trial(settings, latest[key]) for key in sorted(latest))
+
+
+def _trial(settings: Settings, r: Result) -> Trial:
+    if r.diverged:
+        return Trial(r.lr, r.seed, r.steps, math.nan, "diverged", r.metrics)
+    return Trial(
+        r.lr, r.seed, r.steps, r.objective, "finished" if r.steps == settings.steps else "stopped", r.metrics
+    )
+
+
+def _trial_data(trial: Trial) -> dict[str, Any]:
+    objective = trial.objective if math.isfinite(trial.objective) else None
+    return {**asdict(trial), "objective": objective, "metrics": dict(trial.metrics)}

@@ -1,0 +1,252 @@
+"""A study in one SQLite file, with the states of trials beside it: what survives a kill or a power cut.
+
+    study.db      meta: format version and settings; documents; results
+    study.lock    held by the one search that writes
+    trials/*.pt   states of trials that may go on, gone when these are finished
+
+What a search does with it is not here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lrkit.errors import StudyError
+from lrkit.search.journal import set_journal
+from lrkit.search.locking import WriterLock
+from lrkit.search.trials import Result
+from lrkit.training import load_checkpoint, save_checkpoint
+
+__all__ = ["FORMAT", "SqliteStudy"]
+
+FORMAT = 1
+
+_SCHEMA = """
+create table meta (key text primary key, value text not null);
+create table documents (name text primary key, content text not null);
+create table results (
+    number integer primary key,
+    lr real not null, seed integer not null, steps integer not null,
+    objective real, diverged integer not null,
+    cost integer not null, seconds real not null, metrics text not null,
+    unique (lr, seed, steps)
+);
+"""
+
+_COLUMNS = "lr, seed, steps, objective, diverged, cost, seconds, metrics"
+
+
+class SqliteStudy:
+    """A `Study` in `folder`, or in memory with None; opened again for the same `settings`, it is continued.
+
+    `settings` are plain data; a study made under others is refused with what differs. `journal_note` says
+    where it is not on a write-ahead log; `vfs` names another of SQLite's file layers than its own choice.
+    Raises StudyError for a folder that cannot be written, is in use, or holds another study.
+    """
+
+    journal_note: str | None
+
+    def __init__(self, folder: Path | None, settings: Mapping[str, Any], *, vfs: str | None = None) -> None:
+        self._lock: WriterLock | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._spare = tempfile.TemporaryDirectory(prefix="lrkit-") if folder is None else None
+        self._states = Path(self._spare.name if self._spare is not None else folder or ".") / "trials"
+        self._path = None if folder is None else folder / "study.db"
+        try:
+            if folder is not None:
+                _make(folder)
+                self._lock = WriterLock(folder / "study.lock")
+            self._open(folder, settings, vfs)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> SqliteStudy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def results(self) -> tuple[Result, ...]:
+        """All results, in the order in which they were added."""
+        with self._database() as connection:
+            rows = connection.execute(f"select {_COLUMNS} from results order by number").fetchall()
+        return tuple(_result(row) for row in rows)
+
+    def add(self, result: Result) -> None:
+        """Keep one result for good, on the disk when this returns."""
+        metrics = json.dumps([[name, _text_or_number(value)] for name, value in result.metrics])
+        objective = None if math.isnan(result.objective) else result.objective
+        row = (
+            result.lr,
+            result.seed,
+            result.steps,
+            objective,
+            int(result.diverged),
+            result.cost,
+            result.seconds,
+            metrics,
+        )
+        with self._database() as connection, connection:
+            connection.execute(f"insert into results ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def document(self, name: str) -> dict[str, Any] | None:
+        """The plain data kept under `name`; None where there is none."""
+        with self._database() as connection:
+            row = connection.execute("select content from documents where name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        content: dict[str, Any] = json.loads(row[0])
+        return content
+
+    def keep(self, name: str, content: dict[str, Any]) -> None:
+        """Keep plain data under a new name for good."""
+        with self._database() as connection, connection:
+            connection.execute("insert into documents values (?, ?)", (name, json.dumps(content)))
+
+    def save_state(self, lr: float, seed: int, state: dict[str, Any]) -> None:
+        """Keep the state from which a trial goes on, whole or not at all."""
+        _make(self._states)
+        save_checkpoint(self._state_file(lr, seed), state)
+
+    def load_state(self, lr: float, seed: int) -> dict[str, Any] | None:
+        """The state of a trial; None where there is none. Raises StudyError where it is damaged."""
+        file = self._state_file(lr, seed)
+        return load_checkpoint(file) if file.exists() else None
+
+    def drop_states(self, *, but: frozenset[tuple[float, int]] = frozenset()) -> None:
+        """Delete the states of all trials that are not in `but`, and the folder when it is empty."""
+        if not self._states.is_dir():
+            return
+        kept = {self._state_file(lr, seed).name for lr, seed in but}
+        with suppress(OSError):
+            for file in self._states.iterdir():
+                if file.name not in kept:
+                    file.unlink()
+            if not kept:
+                self._states.rmdir()
+
+    def close(self) -> None:
+        """Let go of files and lock. What was added stays."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        if self._spare is not None:
+            self._spare.cleanup()
+            self._spare = None
+
+    def _open(self, folder: Path | None, settings: Mapping[str, Any], vfs: str | None) -> None:
+        fresh = self._path is None or not self._path.exists()
+        where = (
+            ":memory:"
+            if self._path is None
+            else self._path.resolve().as_uri() + (f"?vfs={vfs}" if vfs else "")
+        )
+        try:
+            with self._told():
+                self._connection = sqlite3.connect(
+                    where, uri=self._path is not None, isolation_level="IMMEDIATE"
+                )
+                self.journal_note = set_journal(self._connection, folder)
+                if self._connection.execute("select count(*) from sqlite_master").fetchone()[0] == 0:
+                    self._create(self._connection, settings)
+            self._check(settings)
+        except BaseException:
+            if fresh:
+                self._remove()
+            raise
+
+    def _create(self, connection: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
+        # One transaction: a kill in its midst leaves an empty file, which the next call fills.
+        with connection:
+            connection.execute("begin immediate")
+            for statement in _SCHEMA.split(";\n"):
+                connection.execute(statement)
+            rows = [("format", json.dumps(FORMAT)), ("settings", json.dumps(dict(settings)))]
+            connection.executemany("insert into meta values (?, ?)", rows)
+
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        try:
+            with self._database() as connection:
+                meta = {
+                    key: json.loads(value) for key, value in connection.execute("select key, value from meta")
+                }
+        except StudyError as error:
+            raise StudyError(f"{self._path} is no study of lrkit: {error}; choose another folder") from error
+        if meta.get("format") != FORMAT:
+            raise StudyError(
+                f"{self._path} has format {meta.get('format')!r}; this lrkit reads format {FORMAT}"
+            )
+        there, here = meta["settings"], json.loads(json.dumps(dict(settings)))
+        differing = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
+        if differing:
+            told = ", ".join(
+                f"{key} was {there.get(key)!r:.80}, now {here.get(key)!r:.80}" for key in differing
+            )
+            raise StudyError(
+                f"{self._path} belongs to a search with other settings: {told}; choose another folder"
+            )
+
+    def _remove(self) -> None:
+        """Take away a file that was begun and came to nothing."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._path is not None:
+            for ending in ("", "-wal", "-shm", "-journal"):
+                Path(f"{self._path}{ending}").unlink(missing_ok=True)
+
+    def _state_file(self, lr: float, seed: int) -> Path:
+        return self._states / f"{lr!r}-{seed}.pt"
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        if self._connection is None:
+            raise StudyError("this study is closed")
+        with self._told():
+            yield self._connection
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StudyError(f"cannot use the study {self._path or 'in memory'}: {error}") from error
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
+def _result(row: tuple[Any, ...]) -> Result:
+    lr, seed, steps, objective, diverged, cost, seconds, metrics = row
+    return Result(
+        lr=lr,
+        seed=seed,
+        steps=steps,
+        objective=math.nan if objective is None else objective,
+        diverged=bool(diverged),
+        cost=cost,
+        seconds=seconds,
+        metrics=tuple((name, float(value)) for name, value in json.loads(metrics)),
+    )
+
+
+def _text_or_number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)

@@ -1,0 +1,93 @@
+"""What a search deals in: settings, proposals and results, as plain values. Who makes them is not here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Proposal", "Result", "Settings", "Stop", "Trial", "round_rate"]
+
+Direction = Literal["min", "max"]
+TrialStatus = Literal["finished", "stopped", "diverged"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that decides, together with the results so far, what a search does next.
+
+    `steps` is the length T of a full trial and `budget` what all trials together may cost, both in updates;
+    `low` and `high` bound the rates at first. `untrained` is the objective before any training (inf where it
+    is not known): what ends worse than it is hopeless. No trial is judged before `earliest` updates: while
+    the rate still warms up, too high ones look good.
+    """
+
+    steps: int
+    budget: int
+    low: float
+    high: float
+    seed: int = 0
+    direction: Direction = "min"
+    untrained: float = math.inf
+    earliest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Train the rate `lr` under `seed` from update `start` (0: afresh) up to, not including, update `stop`."""
+
+    lr: float
+    seed: int
+    start: int
+    stop: int
+
+    @property
+    def cost(self) -> int:
+        """Updates that it takes at most; a diverging trial takes fewer."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nothing further is worth its updates, or none are left; `reason` says which, in words for the user."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A trial measured after `steps` updates; `cost` and `seconds` are what this stretch of it took.
+
+    `objective` is nan where the trial `diverged` (a loss that is not finite).
+    """
+
+    lr: float
+    seed: int
+    steps: int
+    objective: float
+    diverged: bool
+    cost: int
+    seconds: float
+    metrics: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A rate under one seed, as far as it got: "finished" at full length, "stopped" before, or "diverged"."""
+
+    lr: float
+    seed: int
+    steps: int
+    objective: float
+    status: TrialStatus
+    metrics: tuple[tuple[str, float], ...] = ()
+
+
+def round_rate(lr: float) -> float:
+    """`lr` to three significant digits (0.2 % at most): further ones would be invented, and could differ
+    between machines.
+
+    >>> round_rate(0.0031622776)
+    0.00316
+    """
+    return float(f"{lr:.3g}")

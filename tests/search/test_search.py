@@ -1,0 +1,305 @@
+"""A whole search on a task that trains in milliseconds: what it promises, and what it does when things go wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import lrkit
+from lrkit.errors import SpecError, StudyError, TaskError
+from lrkit.range_test import find_lr
+from lrkit.search import Search, SqliteStudy, search_lr
+from lrkit.training import Run, default_plan
+from toys import random_states, small_net, toy_task
+
+BRACKET = (1e-3, 5e-2)
+STEPS = 24
+
+
+@pytest.fixture(scope="module")
+def found() -> Search:
+    return search_lr(toy_task(), bracket=BRACKET)
+
+
+def comparable(search: Search) -> dict:
+    return {**search.to_dict(), "seconds": None}
+
+
+def test_the_budget_holds_and_everything_is_counted(found):
+    assert found.member_steps <= 6 * STEPS
+    assert found.grid_steps == 25 * STEPS
+    assert found.seconds > 0
+
+
+def test_the_range_test_is_counted_too():
+    task = toy_task(steps=60)
+    search = search_lr(task)
+    assert search.range_test is not None
+    trials = sum({(t.lr, t.seed): t.steps for t in search.trials}.values())
+    assert search.member_steps == trials + search.range_test.steps <= 360
+
+
+def test_a_range_test_made_before_is_used_and_counted():
+    task = toy_task(steps=60)
+    measured = find_lr(task, steps=30, repeats=1, low=1e-5, high=1.0)
+    assert measured.bracket is not None
+    search = search_lr(task, range_test=measured)
+    assert search.range_test is measured
+    trials = sum({(t.lr, t.seed): t.steps for t in search.trials}.values())
+    assert search.member_steps == trials + measured.steps
+
+
+def test_the_answer_lies_between_rates_trained_to_the_end(found):
+    full = [t.lr for t in found.trials if t.status == "finished"]
+    assert min(full) * 0.99 <= found.lr <= max(full) * 1.01
+    assert found.interval[0] < found.lr < found.interval[1]
+    assert found.good[0] <= found.lr <= found.good[1]
+    assert found.status in ("settled", "not settled", "could not tell")
+    assert found.reason
+
+
+def test_all_rates_of_a_seed_share_weights_and_batches(found):
+    """The same trial by hand, alone, ends with the same objective to the last bit."""
+    task = toy_task()
+    trial = next(t for t in found.trials if t.status == "finished" and t.seed == 0)
+    run = Run(task, default_plan(task).with_lr(trial.lr), seed=0, data="search")
+    run.advance(STEPS)
+    assert run.evaluate("validation")["validation loss"] == trial.objective
+    assert dict(trial.metrics)["validation loss"] == trial.objective
+    assert "validation accuracy" in dict(trial.metrics)
+
+
+def test_a_replicate_takes_another_seed_and_another_held_out_part(found):
+    trial = next(t for t in found.trials if t.seed == 1)
+    task = toy_task()
+    other = dataclasses.replace(task, seed=1)
+    run = Run(other, default_plan(task).with_lr(trial.lr), seed=1, data="search")
+    run.advance(trial.steps)
+    assert run.evaluate("validation")["validation loss"] == trial.objective
+
+
+def test_the_same_call_gives_the_same_answer_and_leaves_the_generators_alone(found):
+    before = random_states()
+    again = search_lr(toy_task(), bracket=BRACKET)
+    assert all(
+        torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+        for a, b in zip(before, random_states(), strict=True)
+    )
+    assert comparable(again) == comparable(found)
+
+
+class Interrupted(Exception):
+    """Stands for Ctrl-C and kill -9: whatever ends a search in the midst of a trial."""
+
+
+def interrupting(after: int):
+    """A loss that fails for good after some calls."""
+    calls = 0
+
+    def loss(model, batch):
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise Interrupted
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    return loss
+
+
+def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(tmp_path, found):
+    """Cut off every 41 batches, a couple of dozen times: the same answer, no finished trial run twice."""
+    sessions = 0
+    while True:
+        sessions += 1
+        try:
+            search = search_lr(toy_task(loss=interrupting(41)), bracket=BRACKET, out=tmp_path)
+        except Interrupted:
+            assert sessions < 60
+            continue
+        break
+    assert sessions > 3
+    assert comparable(search) == comparable(found)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["study.db", "study.lock"]
+
+
+KILLED = """
+import sys
+from toys import toy_task
+from lrkit.search import search_lr
+task = toy_task(steps=180)
+print("ready", flush=True)
+found = search_lr(task, bracket=(1e-3, 5e-2), out=sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_at_random_moments_ten_times_and_then_to_the_end(tmp_path):
+    """The same answer as undisturbed, and no result was lost or made twice on the way."""
+    draw = random.Random(11)
+    kept: tuple = ()
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    for _ in range(10):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(draw.uniform(0.05, 0.5))
+            process.kill()
+        with sqlite3.connect(tmp_path / "study.db") as connection:
+            assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+            rows = connection.execute(
+                "select lr, seed, steps, objective from results order by number"
+            ).fetchall()
+        connection.close()
+        assert rows[: len(kept)] == list(kept)
+        kept = tuple(rows)
+    assert kept
+    undisturbed = search_lr(toy_task(steps=180), bracket=BRACKET)
+    assert comparable(search_lr(toy_task(steps=180), bracket=BRACKET, out=tmp_path)) == comparable(
+        undisturbed
+    )
+
+
+def test_a_finished_search_is_not_run_again(tmp_path):
+    first = search_lr(toy_task(), bracket=BRACKET, out=tmp_path)
+    again = search_lr(toy_task(loss=interrupting(3)), bracket=BRACKET, out=tmp_path)
+    assert again == first
+
+
+def test_other_settings_in_the_same_folder_are_refused(tmp_path):
+    search_lr(toy_task(), bracket=BRACKET, out=tmp_path)
+    with pytest.raises(StudyError, match=r"schedule was 'warmup\(5%\).*now 'linear"):
+        search_lr(toy_task(), schedule="linear(to=0)", bracket=BRACKET, out=tmp_path)
+    with pytest.raises(StudyError, match="budget was 144, now 100"):
+        search_lr(toy_task(), budget=100, bracket=BRACKET, out=tmp_path)
+
+
+def test_another_model_or_other_data_are_noticed(tmp_path):
+    search_lr(toy_task(), bracket=BRACKET, out=tmp_path)
+    wider = toy_task(model=lambda: nn.Linear(4, 3))
+    with pytest.raises(StudyError, match="the task has changed since this study was begun"):
+        search_lr(wider, bracket=BRACKET, out=tmp_path)
+
+
+def test_seconds_are_a_soft_stop_that_the_answer_tells_and_more_time_continues(tmp_path, found):
+    hurried = search_lr(toy_task(), bracket=BRACKET, seconds=0.0, out=tmp_path)
+    assert len(hurried.trials) == 3
+    assert "seconds=" in hurried.reason
+    assert hurried.status != "settled"
+    assert comparable(search_lr(toy_task(), bracket=BRACKET, out=tmp_path)) == comparable(found)
+
+
+def test_rates_that_diverge_are_data():
+    """Above 0.01 the loss is NaN: the search ends below, and says what diverged."""
+
+    def loss(model, batch):
+        value = nn.functional.cross_entropy(model(batch[0]), batch[1])
+        moved = sum(float(p.detach().abs().max()) for p in model.parameters())
+        return value * (math.nan if moved > 4.5 else 1.0)
+
+    search = search_lr(toy_task(loss=loss), bracket=(1e-3, 3.0))
+    burst = [t for t in search.trials if t.status == "diverged"]
+    assert burst
+    assert all(math.isnan(t.objective) for t in burst)
+    assert search.lr < min(t.lr for t in burst)
+    assert search.member_steps < 6 * STEPS
+
+
+@pytest.mark.parametrize("bracket", [None, BRACKET])
+def test_a_loss_that_is_nan_everywhere_is_one_clear_line(bracket, tmp_path):
+    def loss(model, batch):
+        return model(batch[0]).sum() * math.nan
+
+    with pytest.raises(TaskError, match=r"NaN|not finite") as caught:
+        search_lr(toy_task(loss=loss, steps=60), bracket=bracket, out=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert "check the" in str(caught.value)
+
+
+def test_a_flat_range_test_is_no_reason_to_give_up():
+    """With labels that mean nothing there is nothing to learn: the search says so and does not fail."""
+    torch.manual_seed(0)
+    noise = torch.utils.data.TensorDataset(torch.randn(96, 4), torch.randint(0, 3, (96,)))
+    search = search_lr(
+        toy_task(train=torch.utils.data.DataLoader(noise, batch_size=8, shuffle=True), steps=60)
+    )
+    assert search.status != "settled"
+
+
+def test_an_accuracy_is_maximised():
+    search = search_lr(toy_task(objective="accuracy", direction="max"), bracket=BRACKET)
+    finished = {t.lr: t.objective for t in search.trials if t.status == "finished"}
+    assert search.objective == pytest.approx(max(finished.values()), abs=0.2)
+    assert search.to_dict()["objective"] == "accuracy"
+
+
+def test_a_whole_plan_says_schedule_and_length():
+    task = toy_task()
+    plan = default_plan(task, schedule="linear(to=0)", steps=16, lr=123.0)
+    search = search_lr(task, plan=plan, bracket=BRACKET)
+    assert max(t.steps for t in search.trials) == 16
+    assert search == dataclasses.replace(
+        search_lr(task, schedule="linear(to=0)", steps=16, bracket=BRACKET), seconds=search.seconds
+    )
+    with pytest.raises(SpecError, match="a plan says"):
+        search_lr(task, plan=plan, steps=16)
+
+
+def test_a_budget_too_small_for_any_answer_says_what_is_needed():
+    with pytest.raises(StudyError, match=r"need at least 30$"):
+        search_lr(toy_task(), budget=10, bracket=BRACKET)
+    assert search_lr(toy_task(), budget=30, bracket=BRACKET).member_steps <= 30
+
+
+def test_errors_of_the_tasks_own_code_come_through_and_the_folder_stays_usable(tmp_path, found):
+    with pytest.raises(Interrupted):
+        search_lr(toy_task(loss=interrupting(100)), bracket=BRACKET, out=tmp_path)
+    assert comparable(search_lr(toy_task(), bracket=BRACKET, out=tmp_path)) == comparable(found)
+
+
+def test_a_state_taken_away_is_noticed(tmp_path):
+    with pytest.raises(Interrupted):
+        search_lr(toy_task(loss=interrupting(100)), bracket=BRACKET, out=tmp_path)
+    for state in (tmp_path / "trials").iterdir():
+        state.unlink()
+    with pytest.raises(StudyError, match="lacks the state of the trial"):
+        search_lr(toy_task(), bracket=BRACKET, out=tmp_path)
+
+
+def test_it_is_plain_data_and_draws_itself(found):
+    pytest.importorskip("matplotlib")
+    data = json.loads(json.dumps(found.to_dict()))
+    assert data["lr"] == found.lr
+    assert {t["status"] for t in data["trials"]} <= {"finished", "stopped", "diverged"}
+    assert len(data["curve"]["lrs"]) == len(data["curve"]["mean"])
+    assert found.plot().axes
+
+
+def test_a_second_search_in_the_folder_is_refused_while_one_runs(tmp_path):
+    search_lr(toy_task(), bracket=BRACKET, out=tmp_path / "other")
+
+    def loss(model, batch):
+        with pytest.raises(StudyError, match="is in use"):
+            search_lr(toy_task(), bracket=BRACKET, out=tmp_path)
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        search_lr(toy_task(loss=loss), bracket=BRACKET, out=tmp_path)
+
+
+def test_the_public_names_are_the_rooms():
+    assert lrkit.search.search_lr is search_lr
+    assert set(lrkit.search.__all__) >= {"Search", "SqliteStudy", "search_lr"}
+    assert isinstance(small_net(), nn.Module)
+    assert SqliteStudy.__doc__
