@@ -1,6 +1,7 @@
 """Every `$ lrkit ...` line of README.md and docs/ runs, in the page's order, in an empty folder.
 
-A Python block that begins with `# name.py` is the file of that name: it is written before the lines after it run.
+A Python block that begins with `# name.py` is the file of that name: it is written before the lines after it run. One
+that the page's other blocks skip, because it reads what a console line wrote, runs here as a script.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(<!--- skip: next -->\n\n)?```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def steps(page: Path) -> list[tuple[str, str]]:
-    """("file", its text) and ("run", a command) in the order of the page."""
+    """("file", text), ("run", command) and ("script", code) in the order of the page."""
     found = []
-    for language, text in BLOCK.findall(page.read_text()):
-        if language == "python" and re.match(r"# \w+\.py\n", text):
+    for skipped, language, text in BLOCK.findall(page.read_text()):
+        if language == "python" and skipped:
+            found.append(("script", text))
+        elif language == "python" and re.match(r"# \w+\.py\n", text):
             found.append(("file", text))
         elif language == "console":
             found += [("run", line[2:]) for line in text.splitlines() if line.startswith("$ lrkit ")]
@@ -42,7 +45,8 @@ def test_the_console_lines_of_a_page_run(page, tmp_path):
         if kind == "file":
             (tmp_path / text.split()[1]).write_text(text)
             continue
-        command = [sys.executable, "-m", *shlex.split(text, comments=True)]
+        code = ["-c", text] if kind == "script" else ["-m", *shlex.split(text, comments=True)]
+        command = [sys.executable, *code]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, f"{page.name}: $ {text}\n{done.stderr}"
         assert "Traceback" not in done.stderr
@@ -52,3 +56,4 @@ def test_the_readme_holds_all_three_ways():
     kinds = [kind for kind, _ in steps(ROOT / "README.md")]
     assert kinds.count("run") >= 2
     assert "file" in kinds
+    assert "script" in kinds

@@ -32,10 +32,9 @@ __all__ = ["command"]
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
+    default=None,
     metavar="N",
-    help="Updates in a sweep.",
+    help="Updates in a sweep.  [default: 100, longer where noise hides the fall]",
 )
 @click.option(
     "--repeats",
@@ -64,7 +63,7 @@ def command(
     rule: str,
     low: float,
     high: float,
-    steps: int,
+    steps: int | None,
     repeats: int,
     group: str | None,
     seed: int | None,

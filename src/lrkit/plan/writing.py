@@ -31,7 +31,6 @@ KeyPath = tuple[str, ...]
 Assumed = dict[KeyPath, Any]
 
 _NOTES = {
-    "lrkit": "format version",
     "interval": "90 %, of the best lr",
     "member_steps": "what the answer cost, in updates",
     "grid_steps": "what the exhaustive grid would have cost",

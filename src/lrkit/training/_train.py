@@ -61,6 +61,8 @@ def train(
     """
     started = time.perf_counter()
     run = Run(task, plan, seed=seed, data=data, device=device)
+    if out is not None:
+        run.state_dict()  # refuses a loader that cannot be resumed now, rather than after the training
     folder = None if out is None else _prepared(Path(out))
     checkpoint = None if folder is None else folder / "checkpoint.pt"
     if checkpoint is not None and checkpoint.exists():
@@ -84,12 +86,15 @@ def train(
         log = _Log(run, record, reporter)
         saved = time.monotonic()
         while run.step < plan.horizon.steps and not run.diverged:
+            due = min(plan.horizon.steps, (run.step // every + 1) * every)
             run.advance(
-                min(plan.horizon.steps, (run.step // every + 1) * every),
+                due,
                 on_step=log,
                 grad_norms=record is not None,
+                deadline=math.inf if checkpoint is None else saved + checkpoint_seconds,
             )
-            log.flush(run.evaluate("validation") if validates and not run.diverged else {})
+            validate = validates and run.step == due and not run.diverged
+            log.flush(run.evaluate("validation") if validate else {})
             if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
                 _save(checkpoint, run, record)
                 saved = time.monotonic()

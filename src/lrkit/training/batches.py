@@ -8,11 +8,13 @@ walked by position. Any other iterable can be trained on, but not resumed.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
@@ -30,14 +32,19 @@ def move_to(batch: Batch, device: torch.device) -> Batch:
     """`batch` with every tensor in it on `device`: tensors in dicts, tuples, lists, dataclasses; what has `.to`."""
     if isinstance(batch, torch.Tensor):
         return batch.to(device, non_blocking=True)
-    if isinstance(batch, dict):
-        return type(batch)((key, move_to(value, device)) for key, value in batch.items())
+    if hasattr(batch, "to"):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        moved_items = {key: move_to(value, device) for key, value in batch.items()}
+        if type(batch) is dict or not isinstance(batch, MutableMapping):
+            return moved_items
+        like = copy.copy(batch)  # a defaultdict or a UserDict keeps what it is
+        like.update(moved_items)
+        return like
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(move_to(item, device) for item in batch))
     if isinstance(batch, list | tuple):
         return type(batch)(move_to(item, device) for item in batch)
-    if hasattr(batch, "to"):
-        return batch.to(device)
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
         moved = {f.name: move_to(getattr(batch, f.name), device) for f in dataclasses.fields(batch) if f.init}
         return dataclasses.replace(batch, **moved)
@@ -251,12 +258,17 @@ def _samplers_seeded(loader: DataLoader[Any], seed: int, epoch: int) -> Iterator
             sampler.epoch = before
 
 
+# Where a loader with a state stood when lrkit first met it: every stream over it begins there, so that trials that
+# share one loader see the same batches.
+_FOUND_AT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
 class _Stateful:
     """A loader that keeps its own place. Its order is its own: seed it in a factory `(seed) -> loader`."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
-        self._start = loader.state_dict()
+        self._start = _FOUND_AT.setdefault(loader, copy.deepcopy(loader.state_dict()))
         self._fresh = True
         self.length = _length(loader)
 

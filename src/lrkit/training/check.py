@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from lrkit.errors import LrkitError, TaskError
 from lrkit.training.batches import BatchStream, move_to
-from lrkit.training.build import build_member, choose_device, scalar_loss
-from lrkit.training.data import search_split
+from lrkit.training.build import Member, build_member, choose_device, scalar_loss
+from lrkit.training.data import resolve_loader, search_split
+from lrkit.training.metrics import evaluate
 from lrkit.training.seeding import derive_seed, seeded
 from lrkit.training.task import Task
 
@@ -63,6 +65,9 @@ def check_task(task: Task, *, lr: float = 1e-3) -> TaskReport:
     with seeded(derive_seed(task.seed, 1)):
         loss = scalar_loss(task.name, _called(task, "loss", task.loss, first.model, batch), batch)
         _called(task, "loss (its backward pass)", loss.backward)
+    for which, loader in (("validation", split.validation), ("test", task.test)):
+        if loader is not None:
+            _called(task, f"{which} data or a metric", _measured, task, first, loader, which)
     return TaskReport(
         parameters=sum(p.numel() for p in first.model.parameters()),
         loss=loss.item(),
@@ -70,6 +75,20 @@ def check_task(task: Task, *, lr: float = 1e-3) -> TaskReport:
         groups=names,
         unscaled_groups=unscaled,
     )
+
+
+def _measured(task: Task, member: Member, loader: Any, which: str) -> None:
+    """Loss and metrics on one batch of the loader."""
+    stream = BatchStream(resolve_loader(loader, task.seed, which=which), seed=0)
+    with seeded(derive_seed(task.seed, 3)):
+        evaluate(
+            member.model,
+            [next(stream)],
+            loss=task.loss,
+            metrics=task.metrics,
+            device=member.device,
+            which=which,
+        )
 
 
 def _called(task: Task, what: str, function, /, *args, **options):  # type: ignore[no-untyped-def]  # forwards anything

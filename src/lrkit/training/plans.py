@@ -73,5 +73,5 @@ def task_horizon(
 
 
 def _default_lr(cls: type) -> float:
-    default = inspect.signature(cls).parameters["lr"].default
+    default = getattr(inspect.signature(cls).parameters.get("lr"), "default", None)
     return float(default) if isinstance(default, int | float) else _FALLBACK_LR

@@ -86,8 +86,11 @@ class Run:
         *,
         on_step: Callable[[StepInfo], None] | None = None,
         grad_norms: bool = False,
+        deadline: float = math.inf,
     ) -> None:
         """Train up to update `until` (exclusive), or until the loss is not finite: then `diverged` is set.
+
+        With a `deadline`, in seconds of `time.monotonic`, it stops after the first update that ends later.
 
         An update that a grad-scaler skips is tried again on the next batches and does not count. `on_step` is called
         after each update. If it, the task's code or Ctrl-C interrupts, the run stands after the last whole update or
@@ -108,6 +111,8 @@ class Run:
                 if on_step is not None:
                     seconds = time.perf_counter() - started
                     on_step(StepInfo(step, loss, tuple(map(float, rates)), norm, seconds))
+                if time.monotonic() >= deadline:
+                    return
 
     def evaluate(self, which: Literal["validation", "test", "train"]) -> dict[str, float]:
         """`{"<which> loss": ..., "<which> <metric>": ...}` on that data, in eval mode; the run itself is not changed.
@@ -183,6 +188,9 @@ class Run:
             "split seed": self.task.seed,
             "data": self.data,
             "optimizer": plan.optimizer.name,
+            "options": repr(dict(plan.optimizer.options)),
+            "groups": repr(dict(plan.groups)),
+            "floor": plan.floor,
             "lr": plan.lr,
             "schedule": str(plan.schedule),
             "steps": plan.horizon.steps,
@@ -231,7 +239,8 @@ class Run:
         ]
         if clip is not None:
             return float(nn.utils.clip_grad_norm_(parameters, clip))
-        norms = torch._foreach_norm([p.grad for p in parameters])
+        gradients = [p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in parameters]
+        norms = torch._foreach_norm(gradients)
         return float(torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms])))
 
 

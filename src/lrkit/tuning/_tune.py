@@ -132,7 +132,12 @@ def tune(
         check_pictures()
     choose_device(device or task.device)
     start = default_plan(task, schedule=schedule, epochs=epochs, steps=steps)
-    check_task(task)
+    report = check_task(task)
+    if report.unscaled_groups:
+        names = ", ".join(report.unscaled_groups)
+        reporter.note(
+            f"the optimizer gives these groups the same rate whatever lr is: {names}; the search leaves them"
+        )
     folder = None if out is None else _run_folder(Path(out))
     search = search_lr(
         task,
