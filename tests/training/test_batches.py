@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import namedtuple
+from collections import UserDict, defaultdict, namedtuple
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,6 +178,21 @@ def test_a_loader_with_a_state_resumes_by_it():
     resumed = BatchStream(Counting(5), seed=0)
     resumed.load_state_dict(stream.state_dict())
     assert [next(resumed) for _ in range(4)] == [3, 4, 5, 1]
+
+
+def test_streams_that_share_a_loader_with_a_state_begin_where_it_was_found():
+    loader = Counting(5)
+    loader.load_state_dict({"place": 2})
+    first = BatchStream(loader, seed=0)
+    assert [next(first) for _ in range(2)] == [3, 4]
+    assert next(BatchStream(loader, seed=0)) == 3
+
+
+def test_mappings_of_any_kind_move_and_keep_their_kind():
+    moved = move_to(defaultdict(list, x=torch.ones(2)), torch.device("meta"))
+    assert moved["x"].is_meta
+    assert moved["absent"] == []
+    assert move_to(UserDict(x=torch.ones(2)), torch.device("meta"))["x"].is_meta
 
 
 class Endless(IterableDataset):
