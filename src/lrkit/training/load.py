@@ -31,7 +31,7 @@ def load_task(name: str, *, data: str | Path | None = None) -> Task:
         raise TaskError(f"{name!r} names a file but no task in it: write {name}:task")
     if name not in BUILTIN_TASKS:
         raise TaskError(
-            f"unknown task {name!r}{did_you_mean(name, BUILTIN_TASKS)}; a task of your own is path/to/file.py:task"
+            f"unknown task {name!r} (your own is path/to/file.py:task){did_you_mean(name, BUILTIN_TASKS)}"
         )
     if name not in NEEDS_DATA:
         if data is not None:
