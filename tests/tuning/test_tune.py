@@ -154,3 +154,11 @@ def test_an_interrupted_final_training_goes_on_with_the_same_call(tmp_path, tune
     resumed = lrkit.tune(toy_task(steps=160), out=tmp_path / "run", plots=False)
     assert timeless(resumed.plan) == timeless(tuned.plan)
     assert resumed.metrics == tuned.metrics
+
+
+def test_a_search_that_time_cut_short_stays_as_it_was_once_the_training_has_begun(tmp_path):
+    call = {"out": tmp_path / "run", "plots": False}
+    cut = lrkit.tune(toy_task(steps=160), seconds=0.0, **call)
+    assert "seconds=" in cut.search.reason
+    again = lrkit.tune(toy_task(steps=160), seconds=600.0, **call)
+    assert timeless(again.plan) == timeless(cut.plan)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrkit.range_test import RangeTest
 from lrkit.search.curve_fit import CurveFit
@@ -126,13 +127,14 @@ def conclude(
     worst = max(point.y for point in scale.points(results))
     values = scale.objective(np.minimum(np.stack([fit.mean, fit.band_low, fit.band_high]), worst))
     low, high = np.sort(values[1:], axis=0)
+    mean = _no_better_than_seen(settings, results, values[0])
     best = int(np.argmin(np.abs(fit.xs - fit.best)))
     spent = sum(result.cost for result in results)
     return Search(
         lr=round_rate(10.0**fit.best),
         interval=(round_rate(10.0**fit.low), round_rate(10.0**fit.high)),
         good=_good(scale, fit),
-        objective=float(values[0][best]),
+        objective=float(mean[best]),
         objective_name=objective_name,
         trials=_trials(settings, results),
         member_steps=spent + (0 if range_test is None else range_test.steps),
@@ -141,13 +143,22 @@ def conclude(
         reason=f"{reason}; {stop.reason}",
         curve=FittedCurve(
             tuple((10.0**fit.xs).tolist()),
-            tuple(values[0].tolist()),
-            tuple(low.tolist()),
-            tuple(high.tolist()),
+            tuple(mean.tolist()),
+            tuple(np.minimum(low, mean).tolist()),
+            tuple(np.maximum(high, mean).tolist()),
         ),
         range_test=range_test,
         steps=settings.steps,
     )
+
+
+def _no_better_than_seen(
+    settings: Settings, results: Sequence[Result], fitted: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Between trials a fit may dip below all of them: an accuracy above 1 is nothing to promise."""
+    finite = [r for r in results if not r.diverged and math.isfinite(r.objective)]
+    seen = [r.objective for r in finite if r.steps == settings.steps] or [r.objective for r in finite]
+    return np.maximum(fitted, min(seen)) if settings.direction == "min" else np.minimum(fitted, max(seen))
 
 
 def _status(

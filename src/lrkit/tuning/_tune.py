@@ -139,6 +139,10 @@ def tune(
             f"the optimizer gives these groups the same rate whatever lr is: {names}; the search leaves them"
         )
     folder = None if out is None else _run_folder(Path(out))
+    if seconds is not None and folder is not None and (folder / "checkpoint.pt").exists():
+        seconds = (
+            0.0  # the final training has begun with what the time allowed: no further trial may change it
+        )
     search = search_lr(
         task,
         plan=start,
