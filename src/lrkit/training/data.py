@@ -55,8 +55,8 @@ def resolve_loader(loader: Loader | Callable[[int], Loader], seed: int, *, which
 def search_split(task: Task, *, seed: int | None = None) -> Split:
     """What a search trains and validates on; with `seed` (a run's) a factory's loader is made for that run.
 
-    Without a validation loader, `task.holdout` of the training set is held out, drawn under `task.seed` alone: every
-    run of one search is judged on the same samples. Raises TaskError where the training set cannot be cut.
+    Without a validation loader, `task.holdout` of the training set is held out, drawn under `task.seed` alone, whatever
+    the run's seed. Raises TaskError where the training set cannot be cut.
     """
     train = resolve_loader(task.train, task.seed if seed is None else seed, which="train")
     if task.validation is not None:
