@@ -152,4 +152,4 @@ def _final_metrics(run: Run, *, validates: bool) -> dict[str, float]:
         metrics |= run.evaluate("validation")
     if run.task.test is not None:
         metrics |= run.evaluate("test")
-    return {name: value if math.isfinite(value) else math.nan for name, value in metrics.items()}
+    return metrics

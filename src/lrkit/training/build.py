@@ -127,11 +127,7 @@ def describe_optimizer(task: Task, lr: float) -> OptimizerPlan:
         or not all(map(_is_plain, options.values()))
     ):
         return OptimizerPlan(name="task", lr=lr)
-    return OptimizerPlan(
-        name=name,
-        lr=lr,
-        options=dict(sorted(options.items())),
-    )
+    return OptimizerPlan(name=name, lr=lr, options=dict(sorted(options.items())))
 
 
 def describe_groups(optimizer: Optimizer) -> dict[str, GroupPlan]:
