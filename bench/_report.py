@@ -68,8 +68,9 @@ def write_report(name: str, results: Mapping[str, Any]) -> Path:
 
 
 def command() -> str:
-    """The command that is running, as one would type it in the repository."""
-    return shlex.join(["python", f"bench/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    """The command that is running, as one would type it in the repository; DATA stands for a folder elsewhere."""
+    given = [f"DATA/{Path(word).name}" if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return shlex.join(["python", f"bench/{Path(sys.argv[0]).name}", *given])
 
 
 def today() -> str:

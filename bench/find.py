@@ -1,7 +1,7 @@
 """How far find_lr can be trusted: do its suggestions agree over seeds, do its brackets hold the best rate?
 
 The truth is a dense grid: every rate trained to the end under the default schedule, several seeds; the lowest
-mean log objective wins. bench/truth/ keeps it with the command that made it (search_interval.py --truth).
+mean log objective wins. bench/truth/ keeps it with the command that made it.
 
     python bench/find.py --tasks digits --seeds 20
     python bench/find.py --data DATA          # mnist, mnist-cnn and char-lm as well
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from _report import machine, spread, table, write_report
+from search_interval import WITH_DATA
 from torch import nn
 
 from lrkit import Task
@@ -38,7 +39,6 @@ from lrkit.training.data import search_split
 
 TRUTH = Path(__file__).parent / "truth"
 WITHOUT_DATA = ("digits", "digits-cnn", "diabetes")
-WITH_DATA = {"mnist": "mnist", "mnist-cnn": "mnist", "char-lm": "tinyshakespeare.txt"}
 
 
 def main() -> int:
@@ -52,10 +52,11 @@ def main() -> int:
         print(report(name, results[name]), flush=True)
         results[name].pop("found")
     overhead = measure_overhead(repeats=options.overhead)
+    low, high = overhead["interval"]
     print(
-        f"overhead over bare steps of {overhead['bare_ms']:.2f} ms: {overhead['percent']['median']:+.2f} % "
-        f"(p10 {overhead['percent']['p10']:+.2f}, p90 {overhead['percent']['p90']:+.2f}, "
-        f"n = {overhead['percent']['n']} pairs of {overhead['steps']} steps, CPU time)\n"
+        f"overhead over bare steps of {overhead['bare_ms']:.2f} ms: median {overhead['percent']['median']:+.2f} %, "
+        f"90 % interval of the median {low:+.2f} to {high:+.2f} "
+        f"(n = {overhead['percent']['n']} pairs of {overhead['steps']} steps, CPU time)\n"
     )
     print(acceptance(results, overhead))
     print(f"machine: {machine()}")
@@ -66,7 +67,7 @@ def main() -> int:
 def read_truth(task: Task) -> dict[str, Any]:
     """The dense grid of `task`: objectives[seed][rate] of full trainings under the default schedule."""
     path = TRUTH / f"search-{task.name}.json"
-    remedy = f"python bench/search_interval.py {task.name} --truth --seeds 16"
+    remedy = f"python bench/tune.py {task.name} --seeds 5 --ways grid --truth"
     if not path.exists():
         raise SystemExit(f"{path} is missing: {remedy}")
     known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -182,11 +183,14 @@ def measure_overhead(*, repeats: int, steps: int = 180) -> dict[str, Any]:
     for _ in range(repeats):
         bare.append(_bare(task, steps))
         swept.append(_swept(task, steps)[0])
+    percent = 100.0 * (np.array(swept) / np.array(bare) - 1.0)
+    draws = np.random.default_rng(0).choice(percent, (2000, len(percent)))
     return {
         "steps": steps,
         "bare_ms": 1e3 * statistics.median(bare),
         "swept_ms": 1e3 * statistics.median(swept),
-        "percent": spread(100 * (s / b - 1) for s, b in zip(swept, bare, strict=True)),
+        "percent": spread(percent),
+        "interval": np.percentile(np.median(draws, axis=1), [5, 95]).tolist(),
     }
 
 
@@ -223,7 +227,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--overhead", type=int, default=31, help="pairs of loops timed")
+    parser.add_argument("--overhead", type=int, default=61, help="pairs of loops timed")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     if any(name in WITH_DATA for name in options.tasks or ()) and options.data is None:

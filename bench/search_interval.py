@@ -1,7 +1,7 @@
 """How often the search's 90 % interval holds the best rate, how wide it is, and what the chosen rate costs.
 
     python bench/search_interval.py --repeats 40                       # digits, digits-cnn, diabetes
-    python bench/search_interval.py --repeats 40 --data DATA/mnist     # and mnist
+    python bench/search_interval.py mnist char-lm --repeats 10 --data DATA
     python bench/search_interval.py --truth --seeds 24                 # measure the best rates anew
 
 The best rate of a task is that of a dense grid of full trainings, averaged over seeds: the lowest point of the mean
@@ -30,6 +30,7 @@ from lrkit.training import Run, Task, default_plan, load_task
 
 TRUTH = Path(__file__).parent / "truth"
 TASKS = ("digits", "digits-cnn", "diabetes")
+WITH_DATA = {"mnist": "mnist", "mnist-cnn": "mnist", "char-lm": "tinyshakespeare.txt"}
 RATES = tuple(float(f"{lr:.3g}") for lr in np.logspace(-4.0, 0.0, 33))
 FIRST_REPEAT = 1000
 KERNEL = 0.1
@@ -42,12 +43,14 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--repeats", type=int, default=40, help="searches of each task")
     parser.add_argument("--budget", type=float, default=6.0, help="in trainings")
-    parser.add_argument("--data", type=Path, help="a folder with mnist's files: adds mnist")
+    parser.add_argument("--data", type=Path, help="folder with mnist/ and tinyshakespeare.txt")
     parser.add_argument("--truth", action="store_true", help="measure the best rates anew")
     parser.add_argument("--seeds", type=int, default=24, help="seeds of the grid, with --truth")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     asked = parser.parse_args()
-    names = [*asked.tasks, *(["mnist"] if asked.data and "mnist" not in asked.tasks else [])]
+    names = asked.tasks
+    if asked.data is None and not set(names) <= set(TASKS):
+        parser.error("these tasks need --data")
     with multiprocessing.get_context("spawn").Pool(
         asked.jobs, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
@@ -191,7 +194,8 @@ def summary(searches: list[dict]) -> dict:
 
 
 def task_of(name: str, data: Path | None, seed: int) -> Task:
-    return dataclasses.replace(load_task(name, data=data if name == "mnist" else None), seed=seed)
+    found = data / WITH_DATA[name] if data is not None and name in WITH_DATA else None
+    return dataclasses.replace(load_task(name, data=found), seed=seed)
 
 
 def plain(value: float) -> float | None:
