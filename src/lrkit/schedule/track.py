@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -132,18 +133,16 @@ class Track:
 
     def _gathered(self, t: Steps) -> npt.NDArray[np.float64]:
         """On the host each formula sees its own steps only."""
-        starts = np.array([piece.start for piece in self.pieces[1:]], dtype=np.int64)
         flat = t.reshape(-1)
-        owner = np.searchsorted(starts, flat, side="right")
-        order = np.argsort(owner, kind="stable")
+        order = None if np.all(flat[1:] >= flat[:-1]) else np.argsort(flat, kind="stable")
+        steps = flat if order is None else flat[order]
+        starts = np.array([piece.start for piece in self.pieces[1:]], dtype=np.int64)
+        borders = [0, *np.searchsorted(steps, starts).tolist(), len(steps)]
         values = np.empty(flat.shape, dtype=np.float64)
-        first = 0
-        owners, counts = np.unique(owner, return_counts=True)
-        for k, count in zip(owners.tolist(), counts.tolist(), strict=True):
-            mine = order[first : first + count]
-            piece = self.pieces[k]
-            values[mine] = piece.formula(NUMPY, flat[mine] - piece.start)
-            first += count
+        for piece, (first, last) in zip(self.pieces, pairwise(borders), strict=True):
+            if first < last:
+                mine = slice(first, last) if order is None else order[first:last]
+                values[mine] = piece.formula(NUMPY, steps[first:last] - piece.start)
         return values.reshape(t.shape)
 
     def _selected(self, m: Numeric, t: Array) -> Array:
