@@ -22,7 +22,7 @@ _RULES = r"""
     sequence: product (">>" product)*
     product: part ("*" part)*
     part: (call | "(" sequence ")") method*
-    call: NAME "(" [arguments] ")"
+    call: NAME ["(" [arguments] ")"]
     method: "." NAME "(" [arguments] ")"
     arguments: argument ("," argument)* [","]
     argument: [NAME "="] value
@@ -51,7 +51,7 @@ _WRITER = lark.Lark(
     closed: ("warmup" | "hold" | "one_cycle") "(" LENGTH [","] ")"
           | ("linear" | "cosine") "(" LENGTH "," "to" "=" LEVEL [","] ")"
           | "milestones" "(" "[" LENGTH ("," LENGTH)* [","] "]" "," "factor" "=" LEVEL "," "duration" "=" LENGTH ")"
-    open: ("hold" | "linear" | "cosine" | "one_cycle") "(" ")"
+    open: ("hold" | "linear" | "cosine" | "one_cycle") ["(" ")"]
         | "hold" "(" "level" "=" LEVEL ")"
         | "exponential" "(" "start" "=" LEVEL "," "to" "=" LEVEL [","] ")"
     method: "." "clip" "(" ["low" "="] LEVEL ")" | "." "repeat" "(" COUNT ")"

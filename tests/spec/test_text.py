@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from typing import ClassVar
 
 import pytest
 from hypothesis import example, given
@@ -13,7 +15,7 @@ from lrkit.duration import Duration
 from lrkit.errors import SpecError
 from lrkit.schedule import Schedule, absolute, cosine, from_function, hold, linear, milestones, warmup
 from lrkit.spec import parse
-from lrkit.spec.text import MAX_DEPTH, MAX_LENGTH
+from lrkit.spec.text import MAX_DEPTH, MAX_LENGTH, parse_call
 from strategies import schedules
 
 _NAMES = {name: getattr(lrkit.schedule, name) for name in lrkit.schedule.__all__}
@@ -72,6 +74,10 @@ def test_white_space_between_tokens_means_nothing(schedule: Schedule, data: st.D
         ("hold(1) >> hold() * linear()", hold(1) >> (hold() * linear())),
         ("(hold(1) >> hold()) * linear()", (hold(1) >> hold()) * linear()),
         ("((hold()))", hold()),
+        ("hold", hold()),
+        ("((hold))", hold()),
+        ("warmup(5%) >> cosine", warmup("5%") >> cosine()),
+        ("hold * linear.clip(low=0.1)", hold() * linear().clip(low=0.1)),
         ("hold().clip(low=0.1).repeat(2)", hold().clip(low=0.1).repeat(2)),
         ("hold(1) >> hold().after(continue)", (hold(1) >> hold()).after("continue")),
         ("hold().after(hold)", hold()),
@@ -90,7 +96,10 @@ def test_equivalent_specs(text: str, schedule: Schedule) -> None:
         ("hold().repet(2)", "unknown method 'repet' at column 8 of {}; did you mean 'repeat'?"),
         ("linear(too=0)", "linear() has no argument 'too' at column 8 of {}; did you mean 'to'?"),
         ("hold(3 epocs)", "unknown unit 'epocs' at column 8 of {}; did you mean 'epochs'?"),
-        ("hold", "hold needs brackets: hold(...) at column 1 of {}"),
+        ("hold 5%", "expected '>>', '*', '.' or the end, found '5' at column 6 of {}"),
+        ("warmup >> hold", "warmup() lacks its argument 'duration' at column 1 of {}"),
+        ("hold >> cosin", "unknown schedule 'cosin' at column 9 of {}; did you mean 'cosine'?"),
+        ("hold.repeat", "expected '(', found the end at column 12 of {}"),
         ("warmup()", "warmup() lacks its argument 'duration' at column 1 of {}"),
         ("linear(5%, 0)", "linear() takes 'duration' by place and all else by name at column 12 of {}"),
         ("linear(to=0, 5%)", "linear() takes 'duration' by place and all else by name at column 14 of {}"),
@@ -199,9 +208,74 @@ def test_only_text_is_parsed(text: object) -> None:
     with pytest.raises(SpecError, match="a spec is text"):
         parse(text)  # type: ignore[arg-type]
 
-    """What the parser has against `text`; nothing if it parses. Other exceptions fail the test."""
+
+def test_what_stands_for_a_python_function_does_not_parse() -> None:
     with pytest.raises(SpecError):
         parse(str(from_function(lambda step: 1.0)))
+
+
+def _pair(first: object, second: object = 2, *, option: object = None) -> tuple[object, ...]:
+    return first, second, option
+
+
+class TestOneCall:
+    """`parse_call`: the arguments of a spec, for the names of any table."""
+
+    TABLE: ClassVar = {"pair": _pair, "nothing": lambda: "nothing"}
+
+    @pytest.mark.parametrize(
+        ("text", "made"),
+        [
+            ("nothing", "nothing"),
+            (" nothing ( ) ", "nothing"),
+            ("pair(1)", (1, 2, None)),
+            ("pair(1, -2.5, option='x y')", (1, -2.5, "x y")),
+            ("pair(word, [1, 5%, none])", ("word", [1, Duration.of("5%"), None], None)),
+            ("pair(True, False, option=None)", (True, False, None)),
+            ("pair(true, FALSE, option=none)", (True, False, None)),
+            ("pair('True')", ("True", 2, None)),
+            ("pair(absolute(0.1))", (absolute(0.1), 2, None)),
+        ],
+    )
+    def test_calls(self, text: str, made: object) -> None:
+        assert parse_call(text, self.TABLE) == made
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "expected a name, found the end at column 1 of {}"),
+            ("5", "expected a name, found '5' at column 1 of {}"),
+            ("pear(1)", "unknown name 'pear' at column 1 of {}; did you mean 'pair'?"),
+            ("pair", "pair() lacks its argument 'first' at column 1 of {}"),
+            ("pair(1, opton=2)", "pair() has no argument 'opton' at column 9 of {}; did you mean 'option'?"),
+            (
+                "pair(1, 2, 3)",
+                "pair() takes 'first' and 'second' by place and all else by name at column 12 of {}",
+            ),
+            ("pair({1: 2})", "unexpected '{{' at column 6 of {}"),
+            ("pair(1).clip(low=0)", "expected the end, found '.' at column 8 of {}"),
+            ("nothing >> nothing", "expected the end, found '>>' at column 9 of {}"),
+            ("(nothing)", "expected a name, found '(' at column 1 of {}"),
+        ],
+    )
+    def test_errors(self, text: str, message: str) -> None:
+        with pytest.raises(SpecError) as caught:
+            parse_call(text, self.TABLE)
+        assert str(caught.value) == message.format(repr(text))
+
+    def test_the_noun_of_the_table(self) -> None:
+        with pytest.raises(SpecError, match="unknown controller 'pear' at column 1"):
+            parse_call("pear", self.TABLE, noun="controller")
+
+    @given(st.text(max_size=60) | st.text("()[]>*.,=% pairTrueNone123e/'\"", max_size=60))
+    def test_any_text_is_a_call_or_a_spec_error(self, text: str) -> None:
+        with suppress(SpecError):
+            parse_call(text, self.TABLE)
+
+    def test_a_schedule_keeps_its_words(self) -> None:
+        """Python's constants are read as such in calls alone; a shape is told that it got a word."""
+        with pytest.raises(SpecError, match="'None'"):
+            parse("warmup(None)")
 
 
 def _refusal(text: str) -> str:

@@ -2,13 +2,14 @@
 
     sequence: product (">>" product)*
     product:  part ("*" part)*
-    part:     ("(" sequence ")" | NAME arguments) ("." METHOD arguments)*
+    part:     ("(" sequence ")" | NAME [arguments]) ("." METHOD arguments)*
     arguments: "(" [argument ("," argument)* [","]] ")"
     argument: [NAME "="] value
     value:    NUMBER [UNIT] | WORD | STRING | "absolute" arguments | "[" value ("," value)* [","] "]"
 
-The names, their parameters and their meanings come from the catalog alone. Nothing is evaluated, and length,
-depth and size are bounded, so that text may come from anywhere.
+A name without brackets is a call without arguments. The names, their parameters and their meanings come from
+the catalog alone. Nothing is evaluated, and length, depth and size are bounded, so that text may come from
+anywhere. `parse_call` reads one such call against another table of names.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +28,7 @@ from lrkit.errors import SpecError, did_you_mean
 from lrkit.schedule import Schedule, absolute
 from lrkit.spec.catalog import CATALOG
 
-__all__ = ["parse"]
+__all__ = ["parse", "parse_call"]
 
 MAX_LENGTH: Final = 10_000
 MAX_DEPTH: Final = 32
@@ -40,6 +41,8 @@ _METHODS: Final[dict[str, Callable[..., Schedule]]] = {
     "clip": Schedule.clip,
     "repeat": Schedule.repeat,
 }
+
+_CONSTANTS: Final = {"true": True, "false": False, "none": None}
 
 _TOKEN = re.compile(
     r"""
@@ -68,11 +71,19 @@ def parse(text: str) -> Schedule:
     >>> parse("warmup(5%) >> cosine(to=0)").over(100)(5)
     1.0
     """
-    if not isinstance(text, str):
-        raise SpecError(f"a spec is text, not a {type(text).__name__}")
-    if len(text) > MAX_LENGTH:
-        raise SpecError(f"a spec of {len(text)} characters is too long: at most {MAX_LENGTH}")
     return _Parser(text).spec()
+
+
+def parse_call(text: str, builders: Mapping[str, Callable[..., T]], *, noun: str = "name") -> T:
+    """What `name` or `name(arguments)` makes, with `name` one of `builders`: one call, nothing joined to it.
+
+    Arguments are written as in a spec, and True, False and None (in any case) mean what they mean in Python.
+    Raises SpecError as `parse` does; `noun` says in it what the names of this table are.
+
+    >>> parse_call("round(2.5)", {"round": lambda x: round(x)})
+    2
+    """
+    return _Parser(text, constants=True).call(builders, noun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +112,15 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 
 class _Parser:
-    """One pass over the tokens of one text."""
+    """One pass over the tokens of one text. With `constants`, the words of Python's are read as such."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, constants: bool = False) -> None:
+        if not isinstance(text, str):
+            raise SpecError(f"a spec is text, not a {type(text).__name__}")
+        if len(text) > MAX_LENGTH:
+            raise SpecError(f"a spec of {len(text)} characters is too long: at most {MAX_LENGTH}")
         self._text = text
+        self._constants = constants
         self._tokens = list(_tokens(text))
         self._next = 0
         self._depth = 0
@@ -115,6 +131,14 @@ class _Parser:
         if self._seen.kind != "end":
             self._unexpected("'>>', '*', '.' or the end")
         return schedule
+
+    def call(self, builders: Mapping[str, Callable[..., T]], noun: str) -> T:
+        if self._seen.kind != "word":
+            self._unexpected(f"a {noun}")
+        made = self._named(builders, noun)
+        if self._seen.kind != "end":
+            self._unexpected("the end")
+        return made
 
     def _sequence(self) -> Schedule:
         at, schedule = self._seen.at, self._product()
@@ -139,21 +163,20 @@ class _Parser:
             schedule = self._sequence()
             self._close(")", token)
         elif token.kind == "word":
-            schedule = self._shape(token)
+            schedule = self._named(_BUILDERS, "schedule")
         else:
             self._unexpected("a schedule")
         while self._take("."):
             schedule = self._method(schedule)
         return schedule
 
-    def _shape(self, name: _Token) -> Schedule:
-        build = _BUILDERS.get(name.text)
+    def _named(self, builders: Mapping[str, Callable[..., T]], noun: str) -> T:
+        name = self._seen
+        build = builders.get(name.text)
         if build is None:
-            self._fail(name, f"unknown schedule {_short(name.text)}", did_you_mean(name.text, _BUILDERS))
+            self._fail(name, f"unknown {noun} {_short(name.text)}", did_you_mean(name.text, builders))
         self._next += 1
-        if self._seen.text != "(":
-            self._fail(name, f"{name.text} needs brackets: {name.text}(...)")
-        return self._call(name, build)
+        return self._call(name, build, bare=self._seen.text != "(")
 
     def _method(self, schedule: Schedule) -> Schedule:
         name = self._seen
@@ -166,9 +189,17 @@ class _Parser:
         self._next += 1
         return self._call(name, method, schedule)
 
-    def _call(self, name: _Token, build: Callable[..., T], *given: Schedule) -> T:
+    def _call(self, name: _Token, build: Callable[..., T], *given: Schedule, bare: bool = False) -> T:
         """Read the arguments of `build`, less the first ones, which are `given`, and build."""
         parameters = _parameters(build)[len(given) :]
+        arguments = {} if bare else self._arguments(name, parameters)
+        for p in parameters:
+            if p.default is p.empty and p.name not in arguments:
+                self._fail(name, f"{name.text}() lacks its argument {p.name!r}")
+        with self._located(name.at):
+            return build(*given, **arguments)
+
+    def _arguments(self, name: _Token, parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
         places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         names = [p.name for p in parameters]
         arguments: dict[str, Any] = {}
@@ -190,11 +221,7 @@ class _Parser:
             if not self._take(","):
                 break
         self._close(")", opening)
-        for p in parameters:
-            if p.default is p.empty and p.name not in arguments:
-                self._fail(name, f"{name.text}() lacks its argument {p.name!r}")
-        with self._located(name.at):
-            return build(*given, **arguments)
+        return arguments
 
     def _keyword(self) -> str | None:
         token, after = (
@@ -206,7 +233,7 @@ class _Parser:
         return token.text
 
     def _value(self) -> Any:
-        """A number, Duration, Absolute, text or list; whether it will do is for the builder to say."""
+        """A number, Duration, Absolute, text, list or constant; whether it will do is for the builder to say."""
         token = self._seen
         self._next += 1
         if token.kind == "number":
@@ -215,7 +242,8 @@ class _Parser:
             return token.text[1:-1]
         if token.kind == "word":
             if self._seen.text != "(":
-                return token.text
+                constant = self._constants and token.text.lower() in _CONSTANTS
+                return _CONSTANTS[token.text.lower()] if constant else token.text
             if token.text == "absolute":
                 return self._call(token, absolute)
             self._fail(token, f"{_short(token.text)} cannot be called here: only absolute(...) can")
