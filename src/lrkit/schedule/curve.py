@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lrkit.duration import Horizon
 from lrkit.errors import HorizonError
-from lrkit.schedule.numeric import NUMPY, Array, Numeric, device_namespace
+from lrkit.schedule.numeric import NUMPY, Array, Numeric, Steps, device_namespace
 from lrkit.schedule.track import Track
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Curve", "Ending"]
 
 Ending = Literal["hold", "continue", "error"]
+
+_BLOCK = 16_384  # steps at a time: what a formula makes on its way stays in the cache
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)  # jax.jit refers to it weakly
@@ -71,14 +73,17 @@ class Curve:
             raise HorizonError(f"steps are whole numbers, not {steps.dtype}: convert them first")
         if steps.size:
             self._check(int(steps.min()), int(steps.max()))
-        return self._at(NUMPY, steps.astype(np.int64))
+        return self._on_host(steps.astype(np.int64))
 
     def chunk(self, start: int, stop: int) -> npt.NDArray[np.float64]:
         """The factors of the steps from `start` to before `stop`: the same numbers as calling, as float64."""
         if start >= stop:
             return np.empty(0, dtype=np.float64)
         self._check(start, stop - 1)
-        values: npt.NDArray[np.float64] = self._at(NUMPY, np.arange(start, stop, dtype=np.int64))
+        values = np.empty(stop - start, dtype=np.float64)
+        for first in range(start, stop, _BLOCK):
+            last = min(first + _BLOCK, stop)
+            values[first - start : last - start] = self._at(NUMPY, np.arange(first, last, dtype=np.int64))
         return values
 
     def __repr__(self) -> str:
@@ -94,6 +99,14 @@ class Curve:
         if step < self.steps:
             return self.track.at_step(step)
         return self.track.end if self.ending == "hold" else max(0.0, self.track.at_step(step))
+
+    def _on_host(self, t: Steps) -> npt.NDArray[np.float64]:
+        values = np.empty(t.size, dtype=np.float64)
+        flat = t.reshape(-1)
+        for first in range(0, t.size, _BLOCK):
+            part = slice(first, first + _BLOCK)
+            values[part] = self._at(NUMPY, flat[part])
+        return values.reshape(t.shape)
 
     def _at(self, m: Numeric, t: Array) -> Array:
         if m is NUMPY and (not t.size or int(t.max()) < self.steps):
