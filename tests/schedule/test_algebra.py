@@ -167,6 +167,11 @@ class TestEmptyPhases:
             warnings.simplefilter("error")
             assert (warmup(0) >> hold()).over(10)(0) == 1.0
 
+    def test_a_tail_for_which_nothing_is_left_is_silent(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert (linear(10, to=0.5) >> hold()).over(10)(10) == 0.5
+
     def test_many_warnings_are_one(self) -> None:
         phases = [linear("0.1%", to=1 / (k + 2)) for k in range(5)]
         with pytest.warns(UserWarning, match=r"to=0.5\).*to=0.25\).* \(and 2 more\)") as caught:

@@ -50,6 +50,11 @@ class Phase(Schedule):
         return self.duration is None
 
     @property
+    def _is_spare(self) -> bool:
+        """Whether nothing is lost when it gets no step."""
+        return False
+
+    @property
     def _is_relative(self) -> bool:
         return self.duration is not None and self.duration.unit == "percent"
 
@@ -62,7 +67,7 @@ class Phase(Schedule):
             raise SpecError(f"{self} grows beyond what a float holds within {block.steps} steps")
         if block.steps:
             return Track((Piece(block.start, block.stop, motion.formula, str(self)),), motion.end)
-        if self.duration is None or self.duration.amount:
+        if (self.duration is None or self.duration.amount) and not self._is_spare:
             block.notes.append(
                 f"{self} gets none of {block.horizon.steps} steps; what follows starts at {motion.end:.6g}"
             )

@@ -221,6 +221,10 @@ class Hold(Phase):
     _: KW_ONLY
     level: Level | None = None
 
+    @property
+    def _is_spare(self) -> bool:
+        return self.duration is None and self.level is None  # a tail: what comes after the end, holds too
+
     def _bind(self, block: Block) -> Motion:
         v = block.origin(self.level)
         return Motion(lambda m, i: m.real(i) * 0.0 + v, v)
