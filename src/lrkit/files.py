@@ -1,15 +1,33 @@
-"""Writing a file so that a reader sees the old one or the new one, never half of either."""
+"""Files: folders made, values as JSON, and writing so that a reader sees the old file or the new, never half."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["atomic_write", "replace_atomically"]
+from lrkit.errors import StudyError
+
+__all__ = ["atomic_write", "json_text", "make_folder", "replace_atomically"]
+
+
+def make_folder(folder: Path) -> Path:
+    """`folder`, there and with all that is above it. Raises StudyError where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """`value` as JSON, which knows no NaN and no infinity: both become null."""
+    return json.dumps(_without_nan(value), indent=indent, allow_nan=False)
 
 
 @contextlib.contextmanager
@@ -40,6 +58,16 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Write `content` (text as UTF-8) to `path`, whole or not at all. Raises OSError as the system gives it."""
     with replace_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return value
 
 
 def _keep_usual_mode(name: str, target: Path) -> None:

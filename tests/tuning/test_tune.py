@@ -162,3 +162,20 @@ def test_a_search_that_time_cut_short_stays_as_it_was_once_the_training_has_begu
     assert "seconds=" in cut.search.reason
     again = lrkit.tune(toy_task(steps=160), seconds=600.0, **call)
     assert timeless(again.plan) == timeless(cut.plan)
+
+
+def test_a_refused_budget_leaves_nothing_behind(tmp_path) -> None:
+    with pytest.raises(StudyError, match="too small"):
+        lrkit.tune(toy_task(), steps=40, budget=5, out=tmp_path / "run", plots=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_groups_that_no_rate_reaches_are_in_the_report(tmp_path) -> None:
+    def optimizer(model, lr):
+        parameters = list(model.parameters())
+        rest = {"params": parameters[1:], "lr": 1e-3, "name": "head"}
+        return torch.optim.SGD([{"params": parameters[:1], "name": "body"}, rest], lr=lr)
+
+    found = lrkit.tune(toy_task(optimizer=optimizer), steps=40, out=tmp_path / "run", plots=False)
+    assert found.unscaled_groups == ("head",)
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["unscaled_groups"] == ["head"]

@@ -59,6 +59,11 @@ def show_tuning(console: Console, tuning: Tuning, task: str) -> None:
     _head(console, task, tuning.plan)
     final = f"{count_text(tuning.training_steps)} more of the final training, {seconds_text(tuning.seconds)} in all"
     rows = [*_answer(search), ("", ""), ("cost", _cost(search)), ("", final), ("", "")]
+    if tuning.unscaled_groups:
+        names = _escaped(", ".join(tuning.unscaled_groups))
+        rows.append(
+            ("left alone", f"[yellow]{names}[/]: the task's optimizer gives them one rate whatever lr is")
+        )
     console.print(facts([*rows, *_metrics(training.metrics)]))
     if tuning.out is None:
         return

@@ -117,10 +117,10 @@ def command(
 
 
 def _write(result: RangeTest, out: Path, *, plots: bool) -> None:
+    from lrkit.files import make_folder
     from lrkit.plot import save_figure
 
-    out.mkdir(parents=True, exist_ok=True)
-    result.save(out / "find.json")
+    result.save(make_folder(out) / "find.json")
     if plots:
         save_figure(result.plot(), out / "find.png")
 

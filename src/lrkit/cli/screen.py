@@ -6,12 +6,11 @@ Colours, boxes and progress appear on a terminal alone (rich asks for NO_COLOR a
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lrkit.files import json_text
 from lrkit.plot.rates import rate_text
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def reporting(*, as_json: bool) -> Iterator[Reporter]:
 
 def print_json(data: Mapping[str, Any]) -> None:
     """One object on one line. JSON knows no NaN and no infinity: both become null."""
-    print(json.dumps(_finite(data), allow_nan=False))
+    print(json_text(data))
 
 
 def facts(rows: Sequence[tuple[str, RenderableType]]) -> RenderableType:
@@ -83,13 +82,3 @@ def seconds_text(seconds: float) -> str:
     if whole < 7200:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from lrkit.errors import StudyError
+from lrkit.files import make_folder
 from lrkit.search.journal import set_journal
 from lrkit.search.locking import WriterLock
 from lrkit.search.trials import Result
@@ -62,7 +63,7 @@ class SqliteStudy:
         self._path = None if folder is None else folder / "study.db"
         try:
             if folder is not None:
-                _make(folder)
+                make_folder(folder)
                 self._lock = WriterLock(folder / "study.lock")
             self._open(folder, settings, vfs)
         except BaseException:
@@ -116,7 +117,7 @@ class SqliteStudy:
 
     def save_state(self, lr: float, seed: int, state: dict[str, Any]) -> None:
         """Keep the state from which a trial goes on, whole or not at all."""
-        _make(self._states)
+        make_folder(self._states)
         save_checkpoint(self._state_file(lr, seed), state)
 
     def load_state(self, lr: float, seed: int) -> dict[str, Any] | None:
@@ -225,13 +226,6 @@ class SqliteStudy:
             yield
         except sqlite3.Error as error:
             raise StudyError(f"cannot use the study {self._path or 'in memory'}: {error}") from error
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(f"cannot make the folder {folder}: {error.strerror or error}") from error
 
 
 def _result(row: tuple[Any, ...]) -> Result:

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from lrkit.errors import StateError, StudyError
+from lrkit.files import make_folder
 from lrkit.plan import Plan
 from lrkit.records import RecordWriter
 from lrkit.training.checkpoint import load_checkpoint, save_checkpoint
@@ -63,7 +64,7 @@ def train(
     run = Run(task, plan, seed=seed, data=data, device=device)
     if out is not None:
         run.state_dict()  # refuses a loader that cannot be resumed now, rather than after the training
-    folder = None if out is None else _prepared(Path(out))
+    folder = None if out is None else make_folder(Path(out))
     checkpoint = None if folder is None else folder / "checkpoint.pt"
     if checkpoint is not None and checkpoint.exists():
         try:
@@ -136,14 +137,6 @@ def _save(checkpoint: Path, run: Run, record: RecordWriter | None) -> None:
     if record is not None:
         record.flush()
     save_checkpoint(checkpoint, run.state_dict())
-
-
-def _prepared(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(f"cannot make the folder {folder}: {error.strerror or error}") from error
-    return folder
 
 
 def _final_metrics(run: Run, *, validates: bool) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ import torch
 
 import lrkit
 from lrkit.errors import StudyError
-from lrkit.files import atomic_write
+from lrkit.files import atomic_write, json_text
 from lrkit.plan import Evidence, Plan
 from lrkit.range_test import RangeTest
 from lrkit.schedule import Schedule
@@ -45,12 +44,14 @@ class Tuning:
     member_steps: updates that the answer cost (range test, every trial, replicates); `training_steps` come on top.
     grid_steps: what an exhaustive grid of 25 rates would have cost at this horizon.
     out: the run folder, None when nothing was written.
+    unscaled_groups: groups to which the task's optimizer gives the same rate whatever lr is: the search left them.
     """
 
     plan: Plan
     search: Search
     training: TrainResult
     out: Path | None
+    unscaled_groups: tuple[str, ...] = ()
 
     @property
     def range_test(self) -> RangeTest | None:
@@ -99,6 +100,7 @@ class Tuning:
             "grid_steps": self.grid_steps,
             "seconds": self.seconds,
             "metrics": self.metrics,
+            "unscaled_groups": list(self.unscaled_groups),
             "out": None if self.out is None else str(self.out),
         }
 
@@ -133,12 +135,7 @@ def tune(
     choose_device(device or task.device)
     start = default_plan(task, schedule=schedule, epochs=epochs, steps=steps)
     report = check_task(task)
-    if report.unscaled_groups:
-        names = ", ".join(report.unscaled_groups)
-        reporter.note(
-            f"the optimizer gives these groups the same rate whatever lr is: {names}; the search leaves them"
-        )
-    folder = None if out is None else _run_folder(Path(out))
+    folder = None if out is None else Path(out)
     if seconds is not None and folder is not None and (folder / "checkpoint.pt").exists():
         seconds = (
             0.0  # the final training has begun with what the time allowed: no further trial may change it
@@ -157,20 +154,14 @@ def tune(
     if folder is not None:
         plan.save(folder / "plan.toml")
     trained = train(task, plan, seed=task.seed, data="all", out=folder, device=device, reporter=reporter)
-    tuning = Tuning(plan=plan, search=search, training=trained, out=folder)
+    tuning = Tuning(
+        plan=plan, search=search, training=trained, out=folder, unscaled_groups=report.unscaled_groups
+    )
     if folder is not None:
         _write_report(folder / "report.json", tuning)
         if plots:
             draw_pictures(folder, tuning.search, plan)
     return tuning
-
-
-def _run_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(f"cannot make the run folder {folder}: {error.strerror or error}") from error
-    return folder
 
 
 def answer_plan(task: Task, start: Plan, search: Search, *, device: str | None = None) -> Plan:
@@ -212,17 +203,6 @@ def _write_report(path: Path, tuning: Tuning) -> None:
         "search": tuning.search.to_dict(),
     }
     try:
-        atomic_write(path, json.dumps(_finite(report), indent=1) + "\n")
+        atomic_write(path, json_text(report, indent=1) + "\n")
     except OSError as error:
         raise StudyError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become strings, which a reader cannot mistake for a number."""
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
