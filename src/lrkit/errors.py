@@ -5,6 +5,7 @@ LrkitError
 ├── HorizonError    (ValueError)   a duration cannot be turned into steps of this run
 ├── PlanError       (ValueError)   a plan file is wrong; names file, line and key
 ├── StateError      (ValueError)   a saved state belongs to something else
+├── MetricError     (ValueError)   a metric is missing, or is no number that one can go by
 ├── TaskError                      what the user gave to be trained cannot be trained so
 │   └── NoAnswer                   it was trained, and no learning rate came out of it
 ├── StudyError                     a study or run folder cannot be used
@@ -19,6 +20,7 @@ from collections.abc import Iterable
 __all__ = [
     "HorizonError",
     "LrkitError",
+    "MetricError",
     "MissingExtra",
     "NoAnswer",
     "PlanError",
@@ -48,6 +50,10 @@ class PlanError(LrkitError, ValueError):
 
 class StateError(LrkitError, ValueError):
     """A saved state belongs to something else than what loads it."""
+
+
+class MetricError(LrkitError, ValueError):
+    """A metric that feedback needs is missing, or is no number that one can go by."""
 
 
 class TaskError(LrkitError):
