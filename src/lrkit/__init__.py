@@ -36,6 +36,8 @@ _ROOM_OF = {
     "one_cycle_momentum": "schedule",
     "one_minus_sqrt": "schedule",
     "parse": "spec",
+    "parse_spec": "spec",
+    "plateau": "control",
     "polynomial": "schedule",
     "restarts": "schedule",
     "search_lr": "search",

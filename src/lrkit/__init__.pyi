@@ -1,3 +1,4 @@
+from lrkit.control import plateau as plateau
 from lrkit.duration import Duration as Duration
 from lrkit.duration import Horizon as Horizon
 from lrkit.errors import LrkitError as LrkitError
@@ -27,6 +28,7 @@ from lrkit.schedule import warmup as warmup
 from lrkit.search import Search as Search
 from lrkit.search import search_lr as search_lr
 from lrkit.spec import parse as parse
+from lrkit.spec import parse_spec as parse_spec
 from lrkit.training import Task as Task
 from lrkit.training import supervised as supervised
 from lrkit.training import train as train

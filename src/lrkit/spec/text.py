@@ -40,6 +40,7 @@ _METHODS: Final[dict[str, Callable[..., Schedule]]] = {
     "after": Schedule.after,
     "clip": Schedule.clip,
     "repeat": Schedule.repeat,
+    "skip": Schedule.skip,
 }
 
 _CONSTANTS: Final = {"true": True, "false": False, "none": None}
@@ -49,7 +50,7 @@ _TOKEN = re.compile(
       (?P<number> -?(?:\d+/\d+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?) )
     | (?P<word>   [A-Za-z_]\w* )
     | (?P<string> '[^'\\\n]*' | "[^"\\\n]*" )
-    | (?P<sign>   >> | [*().,=%\[\]] )
+    | (?P<sign>   >> | [*().,=%&\[\]] )
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -131,6 +132,21 @@ class _Parser:
         if self._seen.kind != "end":
             self._unexpected("'>>', '*', '.' or the end")
         return schedule
+
+    def spec_with(self, builders: Mapping[str, Callable[..., T]], noun: str) -> tuple[Schedule, list[T]]:
+        """A schedule and the calls that follow it, each after a `&`."""
+        first = self._seen
+        if first.text in builders:
+            self._fail(first, f"{first.text} is a {noun}, no schedule", f": write hold() & {first.text}(...)")
+        schedule, calls = self._sequence(), []
+        self._constants = True
+        while self._take("&"):
+            if self._seen.kind != "word":
+                self._unexpected(f"a {noun}")
+            calls.append(self._named(builders, noun))
+        if self._seen.kind != "end":
+            self._unexpected("'&' or the end" if calls else "'>>', '*', '.', '&' or the end")
+        return schedule, calls
 
     def call(self, builders: Mapping[str, Callable[..., T]], noun: str) -> T:
         if self._seen.kind != "word":
