@@ -10,8 +10,8 @@ import click
 from lrkit.cli import options
 
 if TYPE_CHECKING:
-    from lrkit.duration import Horizon
     from lrkit.schedule import Curve
+    from lrkit.spec import Spec
 
 __all__ = ["command"]
 
@@ -63,28 +63,32 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Draw each SPEC, such as "warmup(5%) >> cosine(to=0)": the very numbers that a training would use."""
+    """Draw each SPEC, such as "warmup(5%) >> cosine(to=0)": the very numbers that a training would use.
+
+    Of "warmup(5%) >> hold() & plateau(patience=5)" the schedule is drawn; what plateau does is up to the metric.
+    """
     from lrkit.cli.screen import print_json
     from lrkit.duration import Horizon
     from lrkit.plot import check_figure_path, save_figure, schedule_figure
-    from lrkit.spec import parse
+    from lrkit.spec import parse_spec
 
     horizon = Horizon(
         steps, steps_per_epoch=steps_per_epoch, batch_size=batch_size, tokens_per_step=tokens_per_step
     )
-    curves = [parse(spec).over(horizon, base_lr=base_lr) for spec in specs]
+    given = [parse_spec(spec) for spec in specs]
+    curves = [spec.schedule.over(horizon, base_lr=base_lr) for spec in given]
     if out is not None:
         check_figure_path(out)
         figure = schedule_figure(curves, base_lr=base_lr, scale="log" if log else "linear")
         save_figure(figure, out)
     if as_json:
-        drawn = [_data(curve, horizon, base_lr) for curve in curves]
+        drawn = [_data(spec, curve, base_lr) for spec, curve in zip(given, curves, strict=True)]
         print_json({"schedules": drawn, "steps": steps, "out": None if out is None else str(out)})
     else:
-        _show(curves, base_lr=base_lr, log=log, out=out)
+        _show(given, curves, base_lr=base_lr, log=log, out=out)
 
 
-def _data(curve: Curve, horizon: Horizon, base_lr: float | None) -> dict[str, Any]:
+def _data(spec: Spec, curve: Curve, base_lr: float | None) -> dict[str, Any]:
     scale = 1.0 if base_lr is None else base_lr
     phases = [
         {
@@ -96,10 +100,13 @@ def _data(curve: Curve, horizon: Horizon, base_lr: float | None) -> dict[str, An
         }
         for start, stop, text in curve.phases
     ]
-    return {"schedule": str(curve.schedule), "base_lr": base_lr, "phases": phases}
+    control = [str(controller) for controller in spec.control]
+    return {"schedule": str(curve.schedule), "control": control, "base_lr": base_lr, "phases": phases}
 
 
-def _show(curves: list[Curve], *, base_lr: float | None, log: bool, out: Path | None) -> None:
+def _show(
+    specs: list[Spec], curves: list[Curve], *, base_lr: float | None, log: bool, out: Path | None
+) -> None:
     import numpy as np
     from rich.markup import escape
 
@@ -107,11 +114,14 @@ def _show(curves: list[Curve], *, base_lr: float | None, log: bool, out: Path | 
     from lrkit.plot import terminal_plot
 
     console = out_console()
-    for curve in curves:
+    for spec, curve in zip(specs, curves, strict=True):
         values = curve.chunk(0, curve.steps) * (1.0 if base_lr is None else base_lr)
         console.print(f"\n  [bold]{escape(str(curve.schedule))}[/]\n", soft_wrap=True)
         width = max(16, min(64, console.width - 16))
         plot = terminal_plot(np.arange(curve.steps), values, width=width, height=9, log_y=log)
         console.print("\n".join(f"  {line}" for line in plot.splitlines()), markup=False, no_wrap=True)
+        for controller in spec.control:
+            note = f"not drawn: {controller} multiplies this by what the metric calls for"
+            console.print(f"  [dim]{escape(note)}[/]", soft_wrap=True)
     if out is not None:
         console.print(f"\n  [dim]in[/] [bold]{escape(str(out))}[/]", soft_wrap=True)
