@@ -5,19 +5,20 @@ from __future__ import annotations
 from lrkit.schedule.core import Schedule
 from lrkit.schedule.curve import Curve
 from lrkit.schedule.cycles import cyclic, one_cycle, one_cycle_momentum, restarts
-from lrkit.schedule.jumps import milestones, staircase
-from lrkit.schedule.levels import Absolute, absolute
-from lrkit.schedule.opaque import from_function
-from lrkit.schedule.shapes import (
-    cosine,
-    exponential,
-    hold,
-    inverse_sqrt,
-    linear,
+from lrkit.schedule.falls import (
+    hyperbolic,
     one_minus_sqrt,
     polynomial,
-    warmup,
+    rex,
+    shifted_exponential,
+    tanh,
 )
+from lrkit.schedule.jumps import milestones, staircase, table
+from lrkit.schedule.levels import Absolute, absolute
+from lrkit.schedule.opaque import from_function
+from lrkit.schedule.running import exponential, inverse_sqrt, inverse_time, power
+from lrkit.schedule.shapes import hold, linear, warmup
+from lrkit.schedule.waves import cosine, cosine_restarts
 
 __all__ = [
     "Absolute",
@@ -25,18 +26,26 @@ __all__ = [
     "Schedule",
     "absolute",
     "cosine",
+    "cosine_restarts",
     "cyclic",
     "exponential",
     "from_function",
     "hold",
+    "hyperbolic",
     "inverse_sqrt",
+    "inverse_time",
     "linear",
     "milestones",
     "one_cycle",
     "one_cycle_momentum",
     "one_minus_sqrt",
     "polynomial",
+    "power",
     "restarts",
+    "rex",
+    "shifted_exponential",
     "staircase",
+    "table",
+    "tanh",
     "warmup",
 ]

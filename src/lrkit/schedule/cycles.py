@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
+from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import ClassVar, Literal, TypedDict, cast
+from typing import Any, ClassVar, Literal, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ __all__ = ["cyclic", "one_cycle", "one_cycle_momentum", "restarts"]
 
 Anneal = Literal["cosine", "linear"]
 Last = Literal["exclusive", "inclusive"]
+Lengths = Literal["whole", "exact"]
 
 _Place = Callable[[Numeric, Array], tuple[Array, Array]]
 """For each step the number of its cycle, and its progress in it from 0 to 1."""
@@ -137,14 +139,20 @@ def restarts(
     growth: float = 1.0,
     decay: float = 1.0,
     to: Level = 0.0,
+    limit: int | None = None,
+    k: float = 1.0,
+    lengths: Lengths = "whole",
     duration: Length | None = None,
     start: Level | None = None,
 ) -> Schedule:
     """Cosine decay with warm restarts: cycles of `first`, first * growth, first * growth^2, ... steps.
 
-    Cycle k falls from v decay^k to `to`, so that a `decay` below 1 lowers each restart. Periods are rounded
-    half up to whole steps. For equal cycles that just fill the run write `cosine(to=0).repeat(n)`.
-    Source: Loshchilov and Hutter, arXiv:1608.03983.
+    Cycle c falls from v decay^c to `to`, so that a `decay` below 1 lowers each restart. After `limit` cycles
+    it stays at `to`. `k` above 1 makes each cycle fall later ("k-decay": progress p^k). Each period is rounded
+    half up to whole steps, so that every cycle begins at its peak; with lengths="exact" none is, and a cycle
+    that begins between two steps is met a little below its peak. For equal cycles that just fill the run write
+    `cosine(to=0).repeat(n)`.
+    Sources: Loshchilov and Hutter, arXiv:1608.03983 (SGDR); Zhang and Li, arXiv:2004.05909 (k).
 
     >>> restarts(2, growth=2).over(7).chunk(0, 7).round(3).tolist()
     [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
@@ -157,6 +165,9 @@ def restarts(
         growth=stretch,
         decay=as_number(decay, "restarts(decay=)", above=0.0, most=1.0),
         to=as_level(to, "restarts(to=)"),
+        limit=None if limit is None else as_count(limit, "restarts(limit=)"),
+        k=as_number(k, "restarts(k=)", above=0.0),
+        lengths=cast("Lengths", as_choice(lengths, "restarts(lengths=)", ("whole", "exact"))),
         duration=as_optional_duration(duration, "restarts(duration=)"),
         start=as_optional_level(start, "restarts(start=)"),
     )
@@ -229,17 +240,28 @@ class Restarts(Phase):
     growth: float = 1.0
     decay: float = 1.0
     to: Level = 0.0
+    limit: int | None = None
+    k: float = 1.0
+    lengths: Lengths = "whole"
     duration: Duration | None = None
     start: Level | None = None
 
     def _bind(self, block: Block) -> Motion:
         v, L, first = block.origin(self.start), block.factor(self.to), block.period(self.first, "restarts")
-        decay = self.decay
-        place = _even(first) if self.growth == 1.0 else _growing(first, self.growth, block.steps)
+        decay, limit, k = self.decay, self.limit, self.k
+        exact = block.exactly(self.first) or Fraction(1)
+        if self.lengths == "exact" and not (self.growth == 1.0 and exact == first):
+            place = _growing(*_exact_cycles(exact, self.growth, block.steps))
+        elif self.growth == 1.0:
+            place = _even(first)
+        else:
+            place = _growing(*_whole_cycles(first, self.growth, block.steps))
 
         def formula(m: Numeric, i: Array) -> Array:
             number, p = place(m, i)
-            return L + (v * decay**number - L) * (0.5 + 0.5 * m.cos(math.pi * m.clip(p, 0.0, 1.0)))
+            bent = m.clip(p, 0.0, 1.0) if k == 1.0 else m.clip(p, 0.0, 1.0) ** k
+            factor = L + (v * decay**number - L) * (0.5 + 0.5 * m.cos(math.pi * bent))
+            return factor if limit is None else m.where(number < limit, factor, L)
 
         return Motion.running(formula, block.steps)
 
@@ -309,9 +331,10 @@ def _even(period: int) -> _Place:
     return place
 
 
-def _growing(first: int, growth: float, steps: int) -> _Place:
-    begins, periods = _cycles(first, growth, steps)
-    edges, numbers = begins[1:], np.arange(len(begins), dtype=np.float64)
+def _growing(begins: npt.NDArray[Any], periods: npt.NDArray[np.float64]) -> _Place:
+    """The place among cycles that begin at `begins`, whole steps or not, in ascending order."""
+    edges = np.ceil(begins[1:]).astype(np.int64)
+    numbers = np.arange(len(begins), dtype=np.float64)
 
     def place(m: Numeric, i: Array) -> tuple[Array, Array]:
         passed = m.real(i - m.lookup(i, edges, begins))
@@ -320,16 +343,33 @@ def _growing(first: int, growth: float, steps: int) -> _Place:
     return place
 
 
-def _cycles(first: int, growth: float, steps: int) -> tuple[Steps, npt.NDArray[np.float64]]:
+def _whole_cycles(first: int, growth: float, steps: int) -> tuple[Steps, npt.NDArray[np.float64]]:
     """The first step and the length of each cycle, at least as many as begin within `steps`."""
     begins, periods = [0], [first]
     exact = float(first)
-    while begins[-1] <= steps or (begins[-1] < _FAR and len(begins) < _MANY):
-        if len(begins) > 10 * _MANY:
-            raise HorizonError(
-                f"restarts() begins more than {10 * _MANY} cycles in {steps} steps: make them longer"
-            )
+    while _more_cycles(begins, steps):
         exact = min(exact * growth, float(_FAR))
         begins.append(begins[-1] + periods[-1])
         periods.append(math.floor(exact + 0.5))
     return np.array(begins, dtype=np.int64), np.array(periods, dtype=np.float64)
+
+
+def _exact_cycles(
+    first: Fraction, growth: float, steps: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The same without rounding. In decimals, because a growth of 1.2 means six fifths, not the float beside."""
+    with localcontext(prec=60):
+        begins, periods = [Decimal(0)], [Decimal(first.numerator) / Decimal(first.denominator)]
+        while _more_cycles(begins, steps):
+            begins.append(begins[-1] + periods[-1])
+            periods.append(min(periods[-1] * Decimal(repr(growth)), Decimal(_FAR)))
+        return np.array(begins, dtype=np.float64), np.array(periods, dtype=np.float64)
+
+
+def _more_cycles(begins: Sequence[int] | Sequence[Decimal], steps: int) -> bool:
+    """Whether there is another cycle to list: all that begin within the run, and many more if they are few."""
+    if begins[-1] <= steps and len(begins) > 10 * _MANY:
+        raise HorizonError(
+            f"restarts() begins more than {10 * _MANY} cycles in {steps} steps: make them longer"
+        )
+    return begins[-1] <= steps or (begins[-1] < _FAR and len(begins) < _MANY)

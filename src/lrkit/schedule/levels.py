@@ -61,14 +61,17 @@ def absolute(value: float) -> Absolute:
     return Absolute(as_number(value, "absolute()"))
 
 
-def as_number(value: object, what: str, *, above: float | None = None, most: float = math.inf) -> float:
-    """A finite float from 0 to `most`, or above `above`. `what` names the argument in the error."""
+def as_number(
+    value: object, what: str, *, least: float = 0.0, above: float | None = None, most: float = math.inf
+) -> float:
+    """A finite float from `least` to `most`, or above `above`. `what` names the argument in the error."""
     number = _float(value)
-    if math.isfinite(number) and (number >= 0 if above is None else number > above) and number <= most:
+    if math.isfinite(number) and (number >= least if above is None else number > above) and number <= most:
         return number
-    lowest = "from 0" if above is None else f"above {number_text(above)}"
+    lowest = "" if least == -math.inf else f" from {number_text(least)}"
+    lowest = lowest if above is None else f" above {number_text(above)}"
     highest = "" if most == math.inf else f", at most {number_text(most)}"
-    raise SpecError(f"{what} takes a finite number {lowest}{highest}, not {brief(value)}")
+    raise SpecError(f"{what} takes a finite number{lowest}{highest}, not {brief(value)}")
 
 
 def as_count(value: object, what: str) -> int:

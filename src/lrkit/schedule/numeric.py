@@ -34,6 +34,9 @@ class Numeric(Protocol):
     def sqrt(self, x: Array) -> Array:
         """Square root."""
 
+    def tanh(self, x: Array) -> Array:
+        """Hyperbolic tangent."""
+
     def where(self, condition: Array, yes: Array, no: Array) -> Array:
         """`yes` where the condition holds, else `no`."""
 
@@ -48,6 +51,7 @@ class _Numpy:
     cos = staticmethod(np.cos)
     exp = staticmethod(np.exp)
     sqrt = staticmethod(np.sqrt)
+    tanh = staticmethod(np.tanh)
     where = staticmethod(np.where)
     clip = staticmethod(np.clip)
 
@@ -69,7 +73,7 @@ class _Torch:
         self._device = device
         # Apple's GPUs have no float64.
         self._dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.cos, self.exp, self.sqrt = torch.cos, torch.exp, torch.sqrt
+        self.cos, self.exp, self.sqrt, self.tanh = torch.cos, torch.exp, torch.sqrt, torch.tanh
         self.where, self.clip = torch.where, torch.clip
 
     def real(self, steps: Array) -> Array:
@@ -90,7 +94,8 @@ class _Jax:
 
     def __init__(self, jnp: Any) -> None:
         self._jnp = jnp
-        self.cos, self.exp, self.sqrt, self.where = jnp.cos, jnp.exp, jnp.sqrt, jnp.where
+        self.cos, self.exp, self.sqrt, self.tanh = jnp.cos, jnp.exp, jnp.sqrt, jnp.tanh
+        self.where = jnp.where
 
     def real(self, steps: Array) -> Array:
         return steps.astype(float)
