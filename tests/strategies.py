@@ -182,7 +182,7 @@ def calls(
 # Made once: a strategy costs more to build than to draw from.
 _COIN = st.booleans()
 _ANY_NAME = st.sampled_from(sorted(_CALLS))
-_ANY_JOINT = st.sampled_from([">>", "*", "clip", "repeat", "after"])
+_ANY_JOINT = st.sampled_from([">>", "*", "clip", "repeat", "skip", "after"])
 _ANY_LENGTH: Length = _NOTHING | durations()
 _ANY_LEVEL = levels()
 _SOME_PERCENT = st.integers(1, 40).map(lambda n: Duration(Fraction(n), "percent"))
@@ -206,6 +206,8 @@ def schedules(draw: DrawFn, *, depth: int = 3) -> Schedule:
                 return left.clip(low=draw(_ANY_LEVEL)) if draw(_COIN) else left.clip(0.0, draw(_ANY_LEVEL))
             case "repeat":
                 return left.body.repeat(draw(st.integers(1, 5)))
+            case "skip":
+                return left.skip(draw(st.integers(0, 5)))
             case _:
                 return left.after(draw(st.sampled_from(["hold", "continue", "error"])))
     except SpecError:

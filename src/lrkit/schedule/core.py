@@ -1,6 +1,6 @@
 """The algebra: a schedule as a value, and the ways to join schedules into another one.
 
-`a >> b` (then), `a * b` (times), `.clip`, `.repeat`, `.after`. The shapes that they join are in `shapes` and
+`a >> b` (then), `a * b` (times), `.clip`, `.repeat`, `.skip`, `.after`. The shapes that they join are in `shapes` and
 `cycles`. The joints stand in one file with the class whose methods make them: apart, the two would import
 each other.
 """
@@ -28,7 +28,7 @@ from lrkit.schedule.levels import (
     as_optional_level,
     factor_of,
 )
-from lrkit.schedule.printing import number_text, steps_text, value_text
+from lrkit.schedule.printing import misfit_text, number_text, value_text
 from lrkit.schedule.track import Block, Piece, Track, clipped, product
 
 __all__ = ["MAX_PHASES", "Schedule"]
@@ -112,6 +112,12 @@ class Schedule(ABC):
         """What comes after the end: "hold" the level (the default), "continue" the formula, or "error"."""
         then = cast("Ending", as_choice(then, "after()", ("hold", "continue", "error")))
         return self.body if then == "hold" else Ended(self.body, then)
+
+    def skip(self, steps: int) -> Schedule:
+        """The same, entered so many steps late: what it would do first is not done, and it is as much shorter."""
+        from lrkit.schedule.skipping import Skipped
+
+        return self if steps == 0 else Skipped(self.body, as_count(steps, "skip()")).after(self.ending)
 
     @property
     def body(self) -> Schedule:
@@ -381,18 +387,9 @@ def _total(items: Sequence[Schedule], block: Block) -> Fraction:
 
 
 def _misfit(schedule: Schedule, block: Block) -> HorizonError:
-    items, given = _items(schedule, Then), block.end - block.begin
-    taken = _total(items, block)
-    shown = [f"{item}: {_share(item._extent(block))}" for item in items[:20]]
-    remedy = "shorten one" if taken > given else "append >> hold(), or leave one length out"
-    more = ", ..." if len(items) > 20 else ""
-    return HorizonError(
-        f"the phases take {steps_text(taken)} of {steps_text(given)} ({', '.join(shown)}{more}): {remedy}"
-    )
-
-
-def _share(extent: Fraction | None) -> str:
-    return "what is left" if extent is None else steps_text(extent)
+    items = _items(schedule, Then)
+    shown = [(str(item), item._extent(block)) for item in items[:20]]
+    return HorizonError(misfit_text(shown, len(items), _total(items, block), block.end - block.begin))
 
 
 def _bracketed(schedule: Schedule, kinds: tuple[type[Schedule], ...], *, python: bool) -> str:

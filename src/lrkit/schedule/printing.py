@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from lrkit.duration import Duration
 
-__all__ = ["number_text", "steps_text", "value_text"]
+__all__ = ["misfit_text", "number_text", "steps_text", "value_text"]
 
 
 def number_text(x: float) -> str:
@@ -33,3 +34,13 @@ def steps_text(steps: Fraction) -> str:
     """A number of steps, whole or not: `1 step`, `31.25 steps`."""
     number = str(steps.numerator) if steps.denominator == 1 else f"{float(steps):.10g}"
     return f"{number} step{'' if steps == 1 else 's'}"
+
+
+def misfit_text(
+    shown: Sequence[tuple[str, Fraction | None]], count: int, taken: Fraction, given: Fraction
+) -> str:
+    """That `count` phases, of which some are shown, take another length than the one that they are given."""
+    parts = [f"{text}: {'what is left' if steps is None else steps_text(steps)}" for text, steps in shown]
+    remedy = "shorten one" if taken > given else "append >> hold(), or leave one length out"
+    more = ", ..." if count > len(shown) else ""
+    return f"the phases take {steps_text(taken)} of {steps_text(given)} ({', '.join(parts)}{more}): {remedy}"
