@@ -54,7 +54,7 @@ _WRITER = lark.Lark(
     open: ("hold" | "linear" | "cosine" | "one_cycle") ["(" ")"]
         | "hold" "(" "level" "=" LEVEL ")"
         | "exponential" "(" "start" "=" LEVEL "," "to" "=" LEVEL [","] ")"
-    method: "." "clip" "(" ["low" "="] LEVEL ")" | "." "repeat" "(" COUNT ")"
+    method: "." "clip" "(" ["low" "="] LEVEL ")" | "." ("repeat" | "skip") "(" COUNT ")"
     LENGTH: /x/
     LEVEL: /x/
     COUNT: /x/
@@ -108,7 +108,7 @@ class _Builder(lark.Transformer[lark.Token, Any]):
         return getattr(lrkit.schedule, items[0])(*places, **names)
 
     def method(self, items: list[Any]) -> tuple[str, Any, Any]:
-        if items[0] not in ("clip", "repeat", "after"):
+        if items[0] not in ("clip", "repeat", "skip", "after"):
             raise SpecError("no method")
         places, names = items[1] or ((), {})
         return str(items[0]), places, names

@@ -1,0 +1,9 @@
+"""Schedules in the peers' dialects: theirs to lrkit's, with the peer's own numbers, and back. No torch at import."""
+
+from __future__ import annotations
+
+from lrkit.convert._to_keras import to_keras
+from lrkit.convert._to_optax import to_optax
+from lrkit.convert.dialects import DIALECTS, parse, schedule
+
+__all__ = ["DIALECTS", "parse", "schedule", "to_keras", "to_optax"]

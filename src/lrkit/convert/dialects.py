@@ -1,0 +1,124 @@
+"""The peers' dialects: `peer:name(arguments)`, the peer's own words and numbers, as a Schedule.
+
+Each module in `peers` holds one peer: a function for each of its schedules with the peer's own parameters and
+defaults. `ENTRIES` maps the peer's names to them, and `CONTROLLERS` the names of what reacts to a metric, which no
+function of the step can be, to what lrkit has instead.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from lrkit.convert.live import schedule_of
+from lrkit.convert.peers import d2l, diffusers, keras, optax, sklearn, timm, torch, transformers
+from lrkit.duration import brief
+from lrkit.errors import SpecError, did_you_mean
+from lrkit.schedule import Schedule
+from lrkit.spec import parse as parse_spec_text
+from lrkit.spec.text import parse_call
+
+__all__ = ["DIALECTS", "REACTIONS", "parse", "schedule"]
+
+Table = Mapping[str, Callable[..., Schedule]]
+
+DIALECTS: Final[Mapping[str, Table]] = {
+    "d2l": d2l.ENTRIES,
+    "diffusers": diffusers.ENTRIES,
+    "keras": keras.ENTRIES,
+    "optax": optax.ENTRIES,
+    "sklearn": sklearn.ENTRIES,
+    "timm": timm.ENTRIES,
+    "torch": torch.ENTRIES,
+    "transformers": transformers.ENTRIES,
+}
+"""Each peer's schedules: peer -> name -> the function that takes the peer's parameters."""
+
+REACTIONS: Final[Mapping[str, Table]] = {
+    "keras": keras.CONTROLLERS,
+    "optax": optax.CONTROLLERS,
+    "sklearn": sklearn.CONTROLLERS,
+    "timm": timm.CONTROLLERS,
+    "torch": torch.CONTROLLERS,
+    "transformers": transformers.CONTROLLERS,
+}
+"""Each peer's names for what reacts to a metric. The functions behind them say (as a SpecError) what to write."""
+
+
+def schedule(what: object, /, **parameters: object) -> Schedule:
+    """The Schedule that a peer's own words stand for, with the peer's own numbers at every step.
+
+    `what` is "peer:name", as in "transformers:cosine" or "timm:CosineLRScheduler", and `parameters` are the
+    peer's, under its names and with its defaults; or it is a live torch scheduler, which is read and continued
+    from where it stands. Where the peer speaks in absolute rates, `base_lr` is the lr that the optimizer's group
+    will be created with (1 by default: then factors are the rates themselves).
+    What the peer does after the end of the run comes as the schedule's `.after(...)`, and its known defects
+    come too: each function's docstring names them and the lrkit spec without them.
+
+    Raises SpecError for an unknown peer, name or parameter (with the nearest valid one), for a value that the
+    peer would not take, and for a name that is a controller.
+
+    >>> warm = schedule("transformers:linear", num_warmup_steps=2, num_training_steps=6)
+    >>> str(warm), warm.over(6).chunk(0, 6).tolist()
+    ('linear(2, to=1, start=0) >> linear(4, to=0)', [0.0, 0.5, 1.0, 0.75, 0.5, 0.25])
+    """
+    if not isinstance(what, str):
+        if parameters:
+            raise SpecError(f"a live scheduler has its parameters already: leave out {', '.join(parameters)}")
+        return schedule_of(what)
+    peer, name = _split(what)
+    table = _names(peer)
+    build = table.get(name)
+    if build is None:
+        raise SpecError(f"{peer} has no schedule {name!r}{did_you_mean(name, table)}")
+    _check_names(f"{peer}:{name}", inspect.signature(build), parameters)
+    try:
+        return build(**parameters)
+    except SpecError as error:
+        raise SpecError(f"{peer}:{name}: {error}") from None
+
+
+def parse(text: str) -> Schedule:
+    """A spec, as `lrkit.parse` reads it, or one call in a peer's dialect.
+
+    >>> str(parse("diffusers:piecewise_constant(step_rules='1:10,0.1')"))
+    'hold(10, level=1) >> hold(level=0.1)'
+    >>> str(parse("cosine(to=0)"))
+    'cosine(to=0)'
+    """
+    if not isinstance(text, str) or ":" not in text.partition("(")[0]:
+        return parse_spec_text(text)
+    peer, call = _split(text)
+    try:
+        return parse_call(call, _names(peer), noun=f"{peer} schedule")
+    except SpecError as error:
+        raise SpecError(f"{peer}: {error}") from None
+
+
+def _check_names(where: str, signature: inspect.Signature, given: Mapping[str, object]) -> None:
+    """Refuse names that the peer's function does not have, and the lack of those that it needs."""
+    known = {
+        key: p for key, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+    closed = len(known) == len(signature.parameters)
+    for key in given:
+        if key not in known and closed:
+            raise SpecError(f"{where} has no parameter {key!r}{did_you_mean(key, known)}")
+    for key, parameter in known.items():
+        if parameter.default is parameter.empty and key not in given:
+            raise SpecError(f"{where} lacks its parameter {key!r}")
+
+
+def _names(peer: str) -> dict[str, Callable[..., Schedule]]:
+    return {**DIALECTS[peer], **REACTIONS.get(peer, {})}
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The peer, which exists, and what follows the colon."""
+    peer, colon, rest = (part.strip() for part in text.partition(":"))
+    if not colon or not rest:
+        raise SpecError(f"{brief(text)} is no name in a peer's dialect: write 'peer:name'")
+    if peer not in DIALECTS:
+        raise SpecError(f"unknown peer {brief(peer)}{did_you_mean(peer, DIALECTS)}")
+    return peer, rest

@@ -1,0 +1,51 @@
+"""What peers' schedules have in common, put together from shapes: ramps, sequences, and what no sequence says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from lrkit.control import plateau
+from lrkit.errors import SpecError
+from lrkit.schedule import Schedule, hold, linear, table
+from lrkit.schedule.curve import Ending
+
+__all__ = ["landing", "over_own_length", "plateau_instead", "ramp", "sequence"]
+
+
+def ramp(steps: int, *, start: float = 0.0, to: float = 1.0) -> Schedule | None:
+    """The peers' linear warmup, whose step i of n is i / n of the way; None where it has no steps."""
+    return linear(steps, start=start, to=to) if steps else None
+
+
+def landing(level: float) -> Schedule:
+    """No step at all, but what comes after the end (or next) is at `level`."""
+    return hold(0, level=level)
+
+
+def sequence(*phases: Schedule | None, after: Ending = "hold") -> Schedule:
+    """The phases that there are, one after the other."""
+    first, *others = [phase for phase in phases if phase is not None]
+    for phase in others:
+        first = first >> phase
+    return first.after(after)
+
+
+def over_own_length(schedule: Schedule, own: int, horizon: int) -> Schedule:
+    """A schedule of `own` steps for a run of `horizon`: as it is where they agree, else baked.
+
+    The table goes on to twice the longer of the two, far past where anything still happens, and stays there.
+    """
+    if own == horizon:
+        return schedule
+    curve = schedule.over(own)
+    return table(curve.chunk(0, 2 * max(own, horizon) + 2).tolist()).after("continue")
+
+
+def plateau_instead(settings: Mapping[str, Any], but: str = "") -> NoReturn:
+    """Refuse a controller where a schedule is wanted, with what to write: lrkit's own plateau, so set."""
+    more = f" ({but})" if but else ""
+    raise SpecError(
+        f"it reacts to a metric, so it is a controller and no schedule: write"
+        f" '... & {plateau(**settings)}'{more}"
+    )
