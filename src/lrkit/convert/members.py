@@ -78,6 +78,8 @@ def natural_length(schedule: Schedule) -> int:
     length = _steps(body)
     if length is not None:
         return length
+    if isinstance(body, Excerpt):
+        return max(1, body.steps - body.first)
     marks = body.at if isinstance(body, Milestones) else ()
     return max((half_up(mark.amount) for mark in marks), default=0) + 1
 
