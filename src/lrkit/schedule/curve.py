@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from lrkit.duration import Horizon
+from lrkit.duration import Duration, Horizon
 from lrkit.errors import HorizonError
 from lrkit.schedule.numeric import NUMPY, Array, Numeric, Steps, device_namespace
+from lrkit.schedule.splice import Change, How, changed, decayed_horizon
 from lrkit.schedule.track import Track
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Curve:
     base_lr: float | None
     track: Track = field(compare=False)
     ending: Ending = field(compare=False)
+    origin: tuple[Curve, Change] | None = None
+    """The curve that it was before a change, and that change; None for one straight from `Schedule.over`."""
 
     @property
     def steps(self) -> int:
@@ -86,12 +89,44 @@ class Curve:
             values[first - start : last - start] = self._at(NUMPY, np.arange(first, last, dtype=np.int64))
         return values
 
+    def extend(self, horizon: Horizon | int, *, at: int, how: How) -> Curve:
+        """The same up to step `at`, and then over another horizon; `how` says what becomes of the rest.
+
+        "stretch" plays the rest slower (or faster), "hold" stays at the level of `at` first and then has the
+        rest as planned, "continue" has the rest as planned and then what `.after` says, "again" begins the
+        schedule anew from that level, over what is left. See `lrkit.schedule.splice.Change`.
+
+        >>> from lrkit.schedule import linear
+        >>> linear(to=0).over(100).extend(200, at=50, how="stretch")(125)
+        0.25
+        """
+        return changed(self, Change(at, how, _horizon(horizon)))
+
+    def replace(self, schedule: Schedule, *, at: int, horizon: Horizon | int | None = None) -> Curve:
+        """The same up to step `at`, and then `schedule` over what is left, beginning at the level of `at`.
+
+        Percent and open phases of `schedule` share what is left; one that begins with a `start=` of its own
+        jumps there.
+        """
+        longer = self.horizon if horizon is None else _horizon(horizon)
+        return changed(self, Change(at, "replace", longer, schedule))
+
+    def decay(self, schedule: Schedule, duration: int | str | Duration, *, at: int) -> Curve:
+        """The same up to step `at`, and then `schedule` over `duration`, with which the run ends.
+
+        Percent is a share of the whole run as it then is: after 900 steps "10%" are 100.
+        """
+        return self.replace(schedule, at=at, horizon=decayed_horizon(self.horizon, at, Duration.of(duration)))
+
     def __repr__(self) -> str:
         base = "" if self.base_lr is None else f", base_lr={self.base_lr!r}"
-        return f"<Curve {self.schedule} over {self.steps} steps{base}>"
+        since = "" if self.origin is None else f", {self.origin[1].how} at {self.origin[1].at}"
+        return f"<Curve {self.schedule} over {self.steps} steps{base}{since}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Formulas are closures; what they were made from is not.
+        if self.origin is not None:
+            return _change_again, self.origin
         return _again, (self.schedule, self.horizon, self.base_lr)
 
     def _at_step(self, step: int) -> float:
@@ -133,3 +168,13 @@ def _again(schedule: Schedule, horizon: Horizon, base_lr: float | None) -> Curve
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a copy has nothing new to say
         return schedule.over(horizon, base_lr=base_lr)
+
+
+def _change_again(curve: Curve, change: Change) -> Curve:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return changed(curve, change)
+
+
+def _horizon(given: Horizon | int) -> Horizon:
+    return given if isinstance(given, Horizon) else Horizon(given)
