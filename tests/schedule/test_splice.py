@@ -131,7 +131,7 @@ def test_again_warms_up_from_where_the_run_is() -> None:
     assert again(60) == 1.0
     assert again(150) == 0.0
     falling = cosine(to=0).over(100).extend(150, at=50, how="again")
-    assert falling(50) == 0.5
+    assert falling(50) == pytest.approx(0.5)
 
 
 def test_after_the_end_there_is_nothing_to_stretch_and_the_other_ways_go_on_from_there() -> None:

@@ -36,7 +36,7 @@ from lrkit.schedule.track import Block, Motion
 __all__ = ["cyclic", "one_cycle", "one_cycle_momentum", "restarts"]
 
 Anneal = Literal["cosine", "linear"]
-Last = Literal["exclusive", "inclusive"]
+Last = Literal["exclusive", "unrounded", "inclusive"]
 Lengths = Literal["whole", "exact"]
 
 _Place = Callable[[Numeric, Array], tuple[Array, Array]]
@@ -64,6 +64,7 @@ def one_cycle(
     up), so that an update reaches it. The defaults are those of torch's OneCycleLR: a 25th of the peak, a
     10,000th of that, 30 % rising.
 
+    `last="unrounded"` leaves the peak between two steps where rise * n does (as fastai does), and
     `last="inclusive"` puts the ends where torch puts them: the last update uses `to` itself, and the peak
     lies at step rise * n - 1, whole or not. Source: Smith and Topin, arXiv:1708.07120.
 
@@ -260,7 +261,7 @@ class Restarts(Phase):
         def formula(m: Numeric, i: Array) -> Array:
             number, p = place(m, i)
             bent = m.clip(p, 0.0, 1.0) if k == 1.0 else m.clip(p, 0.0, 1.0) ** k
-            factor = L + (v * decay**number - L) * (0.5 + 0.5 * m.cos(math.pi * bent))
+            factor = L + (v * decay**number - L) * m.half_wave(math.pi * bent)
             return factor if limit is None else m.where(number < limit, factor, L)
 
         return Motion.running(formula, block.steps)
@@ -283,7 +284,7 @@ def _form(rise: object, anneal: object, phases: object, last: object, name: str)
         rise=as_number(rise, f"{name}(rise=)", most=1.0 if count == 2 else 0.5),
         anneal=cast("Anneal", as_choice(anneal, f"{name}(anneal=)", ("cosine", "linear"))),
         phases=count,
-        last=cast("Last", as_choice(last, f"{name}(last=)", ("exclusive", "inclusive"))),
+        last=cast("Last", as_choice(last, f"{name}(last=)", ("exclusive", "unrounded", "inclusive"))),
     )
 
 
@@ -292,6 +293,10 @@ def _knots(steps: int, rise: float, phases: int, last: Last) -> tuple[float, ...
     if last == "inclusive":
         peak, end = rise * steps - 1.0, steps - 1.0
         return (peak, end) if phases == 2 else (peak, 2.0 * rise * steps - 2.0, end)
+    if last == "unrounded":
+        return (
+            (rise * steps, float(steps)) if phases == 2 else (rise * steps, 2.0 * rise * steps, float(steps))
+        )
     # repr, because a rise of 0.3 means three tenths, not the float next to it.
     summit = half_up(Fraction(repr(rise)) * steps)
     if phases == 3 and rise:
@@ -316,7 +321,7 @@ def _through(knots: Sequence[float], levels: Sequence[float], anneal: Anneal) ->
             if anneal == "linear":
                 reached = source + (target - source) * p
             else:
-                reached = target + (source - target) * (0.5 + 0.5 * m.cos(math.pi * p))
+                reached = target + (source - target) * m.half_wave(math.pi * p)
             values = m.where(x <= end, reached, values)
         return values
 

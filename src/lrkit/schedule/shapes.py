@@ -95,7 +95,7 @@ class Warmup(Phase):
             case "linear":
                 return Motion(lambda m, i: v + (1.0 - v) * q(m, i), 1.0)
             case "cosine":
-                return Motion(lambda m, i: v + (1.0 - v) * (0.5 - 0.5 * m.cos(math.pi * q(m, i))), 1.0)
+                return Motion(lambda m, i: v + (1.0 - v) * (1.0 - m.half_wave(math.pi * q(m, i))), 1.0)
             case "exponential":
                 if v <= 0.0:
                     raise SpecError(f"{self} cannot rise from 0: give it a start, such as start=0.01")

@@ -92,7 +92,7 @@ class Cosine(Phase):
         turn, exponent, k = 2.0 * math.pi * self.cycles, self.exponent, self.k
 
         def profile(m: Numeric, p: Array) -> Array:
-            left = 0.5 + 0.5 * m.cos(turn * delayed(m, p, k))
+            left = m.half_wave(turn * delayed(m, p, k))
             return left if exponent == 1.0 else left**exponent
 
         left = 0.0 if self.cycles == 0.5 else (0.5 + 0.5 * math.cos(turn)) ** exponent
@@ -119,6 +119,6 @@ class CosineRestarts(Phase):
 
         def formula(m: Numeric, i: Array) -> Array:
             p = m.clip(c * (m.real(i) / n) - m.lookup(i, edges, numbers), 0.0, 1.0)
-            return m.where(i < n, L + (v - L) * (0.5 + 0.5 * m.cos(math.pi * p)), L)
+            return m.where(i < n, L + (v - L) * m.half_wave(math.pi * p), L)
 
         return Motion(formula, L)
