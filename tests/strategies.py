@@ -1,4 +1,4 @@
-"""What Hypothesis may draw: durations, levels, horizons, schedules. A new shape joins `_CALLS`."""
+"""What Hypothesis may draw: durations, levels, horizons, schedules. A new shape joins `_CALLS`, a recipe `_RECIPES`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,36 @@ from lrkit.schedule import (
     Schedule,
     absolute,
     cosine,
+    cosine_restarts,
     cyclic,
     exponential,
+    flat_cosine,
     hold,
+    hyperbolic,
+    infinite,
     inverse_sqrt,
+    inverse_time,
     linear,
+    linear_to_zero,
     milestones,
+    natural_exponential,
+    noam,
     one_cycle,
     one_cycle_momentum,
     one_minus_sqrt,
     polynomial,
+    power,
+    ramp,
     restarts,
+    rex,
+    shifted_exponential,
+    slanted_triangle,
     staircase,
+    table,
+    tanh,
+    trapezoid,
     warmup,
+    wsd,
 )
 
 __all__ = [
@@ -134,17 +151,73 @@ def _given(length: Length, every: SearchStrategy[Duration]) -> SearchStrategy[Du
     return length.flatmap(lambda n: every if n is None else st.just(n))
 
 
+# Powers whose last bit is the same in every library: others, bent once more by a cosine, may differ in more.
+_DELAYS = st.sampled_from([1.0, 1.0, 0.5, 2.0])
+
 _CALLS: dict[str, Callable[[Length, SearchStrategy[Duration]], SearchStrategy[Schedule]]] = {
     "warmup": lambda n, e: st.builds(warmup, _given(n, e), **_warmup_form()),
     "hold": lambda n, e: st.builds(hold, n, level=_optional(levels())),
     "linear": lambda n, e: st.builds(linear, n, to=levels(), start=_optional(levels())),
     "cosine": lambda n, e: st.builds(
-        cosine, n, to=levels(), start=_optional(levels()), cycles=st.sampled_from([0.5, 1.0, 1.3, 2.5])
+        cosine,
+        n,
+        to=levels(),
+        start=_optional(levels()),
+        cycles=st.sampled_from([0.5, 1.0, 1.3, 2.5]),
+        exponent=st.sampled_from([1.0, 1.0, 1.5, 3.0]),
+        k=_DELAYS,
+    ),
+    "cosine_restarts": lambda n, e: st.builds(
+        cosine_restarts,
+        n,
+        cycles=st.integers(1, 9) | st.floats(0.1, 9.0),
+        to=levels(),
+        start=_optional(levels()),
+    ),
+    "rex": lambda n, e: st.builds(rex, n, to=levels(), start=_optional(levels())),
+    "tanh": lambda n, e: st.builds(
+        tanh,
+        n,
+        lower=st.floats(-9.0, 0.0),
+        upper=st.floats(0.1, 5.0),
+        to=levels(),
+        start=_optional(levels()),
+    ),
+    "shifted_exponential": lambda n, e: st.builds(
+        shifted_exponential, n, ratio=st.floats(0.001, 0.5), to=levels(), start=_optional(levels())
+    ),
+    "hyperbolic": lambda n, e: st.builds(
+        hyperbolic,
+        n,
+        bound=st.integers(100, 400).map(lambda percent: Duration(Fraction(percent), "percent")),
+        to=levels(least=0.01),
+        start=levels(least=0.01),
+        kind=st.sampled_from(["linear", "exponential"]),
+    ),
+    "power": lambda n, e: st.builds(
+        power, e, exponent=st.floats(0.1, 3.0), duration=n, start=_optional(levels())
+    ),
+    "inverse_time": lambda n, e: st.builds(
+        inverse_time,
+        st.floats(0.01, 10.0),
+        every=e,
+        form=st.sampled_from(["smooth", "stair"]),
+        duration=n,
+        start=_optional(levels()),
+    ),
+    "table": lambda n, e: st.builds(
+        table,
+        st.lists(factors(), min_size=1, max_size=6),
+        every=e,
+        interpolation=st.sampled_from(["stair", "linear"]),
+        duration=n,
     ),
     "exponential": _exponential,
-    "polynomial": lambda n, e: st.builds(polynomial, n, power=st.floats(0.1, 4.0), to=levels()),
+    "polynomial": lambda n, e: st.builds(polynomial, n, power=st.floats(0.1, 4.0), to=levels(), k=_DELAYS),
     "one_minus_sqrt": lambda n, e: st.builds(one_minus_sqrt, n, to=levels(), start=_optional(levels())),
-    "inverse_sqrt": lambda n, e: st.builds(inverse_sqrt, e, duration=n, start=_optional(levels())),
+    "inverse_sqrt": lambda n, e: st.builds(
+        inverse_sqrt, e, duration=n, to=_optional(levels()), start=_optional(levels())
+    ),
     "staircase": lambda n, e: st.builds(staircase, e, factor=st.floats(0.0, 1.0), duration=n),
     "milestones": _milestones,
     "one_cycle": lambda n, e: st.builds(one_cycle, n, start=levels(), to=levels(), **_cycle_form()),
@@ -164,9 +237,39 @@ _CALLS: dict[str, Callable[[Length, SearchStrategy[Duration]], SearchStrategy[Sc
         growth=st.sampled_from([1.0, 1.5, 2.0, 3.0]),
         decay=st.sampled_from([1.0, 0.7]),
         to=levels(),
+        limit=st.none() | st.integers(1, 5),
+        k=_DELAYS,
+        lengths=st.sampled_from(["whole", "exact"]),
         duration=n,
         start=_optional(levels()),
     ),
+}
+
+_SHARE = st.integers(1, 30).map(lambda n: Duration(Fraction(n), "percent"))
+_RECIPES: dict[str, SearchStrategy[Schedule]] = {
+    "wsd": st.builds(
+        wsd,
+        _SHARE,
+        decay=_SHARE,
+        shape=st.sampled_from(["one_minus_sqrt", "linear", "cosine", "exponential"]),
+        to=factors(),
+    ),
+    "trapezoid": st.builds(trapezoid, _SHARE, to=levels()),
+    "infinite": st.builds(
+        infinite,
+        _SHARE,
+        cooldown=_SHARE,
+        constant=levels(least=0.01),
+        shape=st.sampled_from(["cosine", "inverse_sqrt"]),
+        decay=st.none() | _SHARE,
+        to=levels(least=0.01),
+    ),
+    "linear_to_zero": st.builds(linear_to_zero, _SHARE),
+    "noam": st.builds(noam, st.integers(1, 10**6)),
+    "flat_cosine": st.builds(flat_cosine, _SHARE, to=levels()),
+    "slanted_triangle": st.builds(slanted_triangle, _SHARE, ratio=st.floats(1.0, 100.0)),
+    "natural_exponential": st.builds(natural_exponential, st.floats(0.001, 3.0), every=_SHARE),
+    "ramp": st.builds(ramp, levels(least=0.001), kind=st.sampled_from(["exponential", "linear"])),
 }
 _NOTHING: SearchStrategy[None] = st.none()
 
@@ -181,7 +284,11 @@ def calls(
 
 # Made once: a strategy costs more to build than to draw from.
 _COIN = st.booleans()
+_RARELY = st.sampled_from([False, False, False, False, True])
 _ANY_NAME = st.sampled_from(sorted(_CALLS))
+_ANY_RECIPE = st.sampled_from(sorted(_RECIPES)).flatmap(_RECIPES.__getitem__)
+# One that has no length in steps, and so fills any stretch.
+_ANY_FILLING_RECIPE = st.sampled_from(sorted(_RECIPES.keys() - {"noam"})).flatmap(_RECIPES.__getitem__)
 _ANY_JOINT = st.sampled_from([">>", "*", "clip", "repeat", "skip", "after"])
 _ANY_LENGTH: Length = _NOTHING | durations()
 _ANY_LEVEL = levels()
@@ -193,6 +300,8 @@ def schedules(draw: DrawFn, *, depth: int = 3) -> Schedule:
     """Any schedule that can be built, to be printed and compared; hardly any fits a given horizon."""
     if depth == 0 or draw(_COIN):
         return draw(calls(draw(_ANY_NAME), _ANY_LENGTH))
+    if draw(_RARELY):
+        return draw(_ANY_RECIPE)
     inner = schedules(depth=depth - 1)
     left = draw(inner)
     joint = draw(_ANY_JOINT)
@@ -239,6 +348,8 @@ def _block(draw: DrawFn, length: Duration | None, depth: int) -> Schedule:
         if length is not None:
             plain = replace(plain, duration=length)  # type: ignore[type-var]  # shapes are dataclasses
         return plain.clip(low=draw(_ANY_LEVEL)) if draw(_COIN) else plain
+    if draw(_RARELY):
+        return draw(_ANY_FILLING_RECIPE).repeat(draw(st.integers(1, 4)))
     if draw(_COIN):
         return draw(tilings(depth=depth - 1)).repeat(draw(st.integers(1, 4)))
     return draw(_block(None, depth - 1)) * draw(_block(None, depth - 1))

@@ -15,6 +15,7 @@ LrkitError
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 
 __all__ = [
@@ -81,4 +82,5 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(name[:80], choices, n=1, cutoff=0.5)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; choose from {', '.join(choices)}" if choices else ""
+    listed = textwrap.shorten(", ".join(choices), 200, placeholder=" ...")
+    return f"; choose from {listed}" if choices else ""

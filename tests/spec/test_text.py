@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import lrkit.schedule
 from lrkit.duration import Duration
 from lrkit.errors import SpecError
-from lrkit.schedule import Schedule, absolute, cosine, from_function, hold, linear, milestones, warmup
+from lrkit.schedule import Schedule, absolute, cosine, from_function, hold, linear, milestones, table, warmup
+from lrkit.schedule.core import MAX_PHASES
 from lrkit.spec import parse
 from lrkit.spec.text import MAX_DEPTH, MAX_LENGTH, parse_call
 from strategies import schedules
@@ -93,6 +94,8 @@ def test_equivalent_specs(text: str, schedule: Schedule) -> None:
         ("", "expected a schedule, found the end at column 1 of {}"),
         ("cosin(to=0)", "unknown schedule 'cosin' at column 1 of {}; did you mean 'cosine'?"),
         ("warmup(5%) >> liner()", "unknown schedule 'liner' at column 15 of {}; did you mean 'linear'?"),
+        ("warmup(5%) >> sgdr(9)", "unknown schedule 'sgdr' at column 15 of {}; here it is 'restarts'"),
+        ("StepLR(5)", "unknown schedule 'StepLR' at column 1 of {}; here it is 'staircase'"),
         ("hold().repet(2)", "unknown method 'repet' at column 8 of {}; did you mean 'repeat'?"),
         ("linear(too=0)", "linear() has no argument 'too' at column 8 of {}; did you mean 'to'?"),
         ("hold(3 epocs)", "unknown unit 'epocs' at column 8 of {}; did you mean 'epochs'?"),
@@ -136,7 +139,10 @@ def test_errors_point_at_the_place_and_say_what_to_do(text: str, message: str) -
     "text",
     [
         "a" * 10**6,
+        " " * 10**6 + "hold()",
         "hold() >> " * 10**5,
+        "hold(0) >> " * MAX_PHASES + "hold(0)",
+        "hold() * " * (MAX_PHASES + 1) + "hold()",
         "(" * 1000,
         "(" * 1000 + "hold()" + ")" * 1000,
         "milestones(" + "[" * 1000,
@@ -191,8 +197,10 @@ def test_a_spec_with_one_character_changed_parses_or_says_where(
 def test_the_limits_leave_room_for_what_people_write() -> None:
     deep = MAX_DEPTH - 1
     assert parse("(" * deep + "hold()" + ")" * deep) == hold()
-    long = " >> ".join(["hold(1)"] * (MAX_LENGTH // 11))
+    long = " >> ".join(["hold(1)"] * MAX_PHASES)
     assert str(parse(long)) == long
+    values = table([k / 7 for k in range(40_000)])
+    assert parse(str(values)) == values
 
 
 def test_one_character_more_than_the_limit_is_too_long() -> None:

@@ -16,6 +16,17 @@ from lrkit.schedule.falls import (
 from lrkit.schedule.jumps import milestones, staircase, table
 from lrkit.schedule.levels import Absolute, absolute
 from lrkit.schedule.opaque import from_function
+from lrkit.schedule.recipes import (
+    flat_cosine,
+    infinite,
+    linear_to_zero,
+    natural_exponential,
+    noam,
+    ramp,
+    slanted_triangle,
+    trapezoid,
+    wsd,
+)
 from lrkit.schedule.running import exponential, inverse_sqrt, inverse_time, power
 from lrkit.schedule.shapes import hold, linear, warmup
 from lrkit.schedule.waves import cosine, cosine_restarts
@@ -29,23 +40,32 @@ __all__ = [
     "cosine_restarts",
     "cyclic",
     "exponential",
+    "flat_cosine",
     "from_function",
     "hold",
     "hyperbolic",
+    "infinite",
     "inverse_sqrt",
     "inverse_time",
     "linear",
+    "linear_to_zero",
     "milestones",
+    "natural_exponential",
+    "noam",
     "one_cycle",
     "one_cycle_momentum",
     "one_minus_sqrt",
     "polynomial",
     "power",
+    "ramp",
     "restarts",
     "rex",
     "shifted_exponential",
+    "slanted_triangle",
     "staircase",
     "table",
     "tanh",
+    "trapezoid",
     "warmup",
+    "wsd",
 ]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,16 +27,18 @@ from typing import Any, Final, NoReturn, TypeVar
 from lrkit.duration import UNITS, Duration
 from lrkit.errors import SpecError, did_you_mean
 from lrkit.schedule import Schedule, absolute
+from lrkit.schedule.core import MAX_PHASES
 from lrkit.spec.catalog import CATALOG
 
 __all__ = ["parse", "parse_call"]
 
-MAX_LENGTH: Final = 10_000
+MAX_LENGTH: Final = 1_000_000
 MAX_DEPTH: Final = 32
 MAX_METHODS: Final = 100
 MAX_NUMBER: Final = 64
 
 _BUILDERS: Final = {entry.name: entry.build for entry in CATALOG}
+_ELSEWHERE: Final = {name.lower(): entry.name for entry in CATALOG for name in entry.also}
 _METHODS: Final[dict[str, Callable[..., Schedule]]] = {
     "after": Schedule.after,
     "clip": Schedule.clip,
@@ -126,6 +129,7 @@ class _Parser:
         self._next = 0
         self._depth = 0
         self._methods = 0
+        self._calls = 0
 
     def spec(self) -> Schedule:
         schedule = self._sequence()
@@ -157,20 +161,22 @@ class _Parser:
         return made
 
     def _sequence(self) -> Schedule:
-        at, schedule = self._seen.at, self._product()
-        while self._take(">>"):
-            right = self._product()
-            with self._located(at):
-                schedule = schedule >> right
-        return schedule
+        return self._joined(">>", self._product, operator.rshift)
 
     def _product(self) -> Schedule:
-        at, schedule = self._seen.at, self._part()
-        while self._take("*"):
-            right = self._part()
-            with self._located(at):
-                schedule = schedule * right
-        return schedule
+        return self._joined("*", self._part, operator.mul)
+
+    def _joined(
+        self, sign: str, part: Callable[[], Schedule], join: Callable[[Schedule, Schedule], Schedule]
+    ) -> Schedule:
+        at, parts = self._seen.at, [part()]
+        while self._take(sign):
+            parts.append(part())
+        with self._located(at):
+            while len(parts) > 1:  # in pairs: one after the other, thousands of phases would take minutes
+                pairs = [join(a, b) for a, b in zip(parts[::2], parts[1::2], strict=False)]
+                parts = [*pairs, *parts[2 * len(pairs) :]]
+        return parts[0]
 
     def _part(self) -> Schedule:
         token = self._seen
@@ -190,7 +196,12 @@ class _Parser:
         name = self._seen
         build = builders.get(name.text)
         if build is None:
-            self._fail(name, f"unknown {noun} {_short(name.text)}", did_you_mean(name.text, builders))
+            here = _ELSEWHERE.get(name.text.lower()) if builders is _BUILDERS else None
+            remedy = f"; here it is {here!r}" if here else did_you_mean(name.text, builders)
+            self._fail(name, f"unknown {noun} {_short(name.text)}", remedy)
+        self._calls += 1
+        if self._calls > MAX_PHASES:
+            self._fail(name, f"more than {MAX_PHASES} schedules")
         self._next += 1
         return self._call(name, build, bare=self._seen.text != "(")
 
