@@ -12,7 +12,24 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from lrkit.convert.live import schedule_of
-from lrkit.convert.peers import d2l, diffusers, keras, optax, sklearn, timm, torch, transformers
+from lrkit.convert.peers import (
+    composer,
+    d2l,
+    deepspeed,
+    diffusers,
+    fastai,
+    fvcore,
+    keras,
+    kohya,
+    megatron,
+    olmo,
+    optax,
+    sklearn,
+    timm,
+    torch,
+    torchtitan,
+    transformers,
+)
 from lrkit.duration import brief
 from lrkit.errors import SpecError, did_you_mean
 from lrkit.schedule import Schedule
@@ -24,26 +41,35 @@ __all__ = ["DIALECTS", "REACTIONS", "parse", "schedule"]
 Table = Mapping[str, Callable[..., Schedule]]
 
 DIALECTS: Final[Mapping[str, Table]] = {
+    "composer": composer.ENTRIES,
     "d2l": d2l.ENTRIES,
+    "deepspeed": deepspeed.ENTRIES,
     "diffusers": diffusers.ENTRIES,
+    "fastai": fastai.ENTRIES,
+    "fvcore": fvcore.ENTRIES,
     "keras": keras.ENTRIES,
+    "kohya": kohya.ENTRIES,
+    "megatron": megatron.ENTRIES,
+    "olmo": olmo.ENTRIES,
     "optax": optax.ENTRIES,
     "sklearn": sklearn.ENTRIES,
     "timm": timm.ENTRIES,
     "torch": torch.ENTRIES,
+    "torchtitan": torchtitan.ENTRIES,
     "transformers": transformers.ENTRIES,
 }
 """Each peer's schedules: peer -> name -> the function that takes the peer's parameters."""
 
 REACTIONS: Final[Mapping[str, Table]] = {
     "keras": keras.CONTROLLERS,
+    "kohya": kohya.CONTROLLERS,
     "optax": optax.CONTROLLERS,
     "sklearn": sklearn.CONTROLLERS,
     "timm": timm.CONTROLLERS,
     "torch": torch.CONTROLLERS,
     "transformers": transformers.CONTROLLERS,
 }
-"""Each peer's names for what reacts to a metric. The functions behind them say (as a SpecError) what to write."""
+"""Each peer's names for what is no function of the step. What stands behind them says (as a SpecError) what to write."""
 
 
 def schedule(what: object, /, **parameters: object) -> Schedule:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+import numpy as np
+
 from lrkit.control import plateau
 from lrkit.errors import SpecError
 from lrkit.schedule import Schedule, hold, linear, table
 from lrkit.schedule.curve import Ending
 
-__all__ = ["landing", "over_own_length", "plateau_instead", "ramp", "sequence"]
+__all__ = [
+    "endless_line",
+    "every_nth",
+    "landing",
+    "over_own_length",
+    "plateau_instead",
+    "ramp",
+    "sequence",
+]
 
 
 def ramp(steps: int, *, start: float = 0.0, to: float = 1.0) -> Schedule | None:
@@ -34,12 +44,12 @@ def sequence(*phases: Schedule | None, after: Ending = "hold") -> Schedule:
 def over_own_length(schedule: Schedule, own: int, horizon: int) -> Schedule:
     """A schedule of `own` steps for a run of `horizon`: as it is where they agree, else baked.
 
-    The table goes on to twice the longer of the two, far past where anything still happens, and stays there.
+    The table goes on to twice the run, and stays there.
     """
     if own == horizon:
         return schedule
     curve = schedule.over(own)
-    return table(curve.chunk(0, 2 * max(own, horizon) + 2).tolist()).after("continue")
+    return table(curve.chunk(0, 2 * horizon + 2).tolist()).after("continue")
 
 
 def plateau_instead(settings: Mapping[str, Any], but: str = "") -> NoReturn:
@@ -49,3 +59,16 @@ def plateau_instead(settings: Mapping[str, Any], but: str = "") -> NoReturn:
         f"it reacts to a metric, so it is a controller and no schedule: write"
         f" '... & {plateau(**settings)}'{more}"
     )
+
+
+def endless_line(start: float, slope: float) -> Schedule:
+    """start + slope t for ever (for 1e9 steps, to be exact): the peers' range tests."""
+    return table([start, start + slope * 1e9], every=10**9, interpolation="linear")
+
+
+def every_nth(schedule: Schedule, own: int, n: int) -> Schedule:
+    """What every n-th step of a schedule of `own` steps has: for hosts that step a scheduler n times an update.
+
+    A table, to twice its length and then for ever the last.
+    """
+    return table(schedule.over(own)(np.arange(0, 2 * own + 2 * n, n)).tolist())

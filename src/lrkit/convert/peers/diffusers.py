@@ -6,6 +6,7 @@ Letters as in `transformers`. Checked against diffusers 0.42.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Final
 
 from lrkit import schedule as s
@@ -61,8 +62,7 @@ def piecewise_constant(*, step_rules: str) -> Schedule:
             raise SpecError(f"{rule!r} in step_rules is no 'factor:step'")
         levels[int(until)] = _number(level)
     begins = [0, *sorted(levels)]
-    lengths = [end - begin for begin, end in zip(begins, begins[1:], strict=False)]
-    holds = [s.hold(n, level=levels[end]) for n, end in zip(lengths, begins[1:], strict=True)]
+    holds = [s.hold(end - begin, level=levels[end]) for begin, end in pairwise(begins)]
     return sequence(*holds, s.hold(level=_number(last)))
 
 

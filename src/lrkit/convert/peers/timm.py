@@ -1,7 +1,7 @@
 """timm's schedulers, over whatever their `step` or `step_update` is called with: here, updates.
 
-In the formulas b = base_lr and t is the argument of that call. The warmup is `warmup_lr_init` + t (b - warmup_lr_init) / W
-for t < W = warmup_t; with `warmup_prefix` the rest counts from its end, without it from 0, so that it is entered
+In the formulas b = base_lr and t is the argument of that call. The warmup goes from
+`warmup_lr_init` to b in W = warmup_t steps; with `warmup_prefix` the rest counts from its end, without it from 0, so that it is entered
 late and the peak is skipped. `lr_min` and `warmup_lr_init` are absolute rates; timm then multiplies all by a
 group's own `lr_scale`, floor included. The constructor itself writes the base lr (or warmup_lr_init) and no noise,
 so a loop that does not call `step(0)` differs from t = 0 here where those differ. Checked against timm 1.0.31.
@@ -233,7 +233,7 @@ def wsd(
         raise SpecError(f"decay_t={D} is longer than t_initial={n}")
     as_flag(t_in_epochs, "t_in_epochs")
     low = as_factor(lr_min, "lr_min", base_lr)
-    fall = {
+    fall: dict[str, Callable[[float], Schedule]] = {
         "linear": lambda to: s.linear(D, to=to),
         "1-sqrt": lambda to: s.one_minus_sqrt(D, to=to),
         "cosine": lambda to: s.cosine(D, to=to),
@@ -252,7 +252,7 @@ def wsd(
         body = share * drift
         if low:
             falling, left = drift.clip(low=low).over(n + 1), share.over(n + 1)
-            body = s.table(low + (falling.chunk(0, n + 1) - low) * left.chunk(0, n + 1))
+            body = s.table((low + (falling.chunk(0, n + 1) - low) * left.chunk(0, n + 1)).tolist())
     whole = _warmed(body, W, warmup_lr_init, True, base_lr, t_in_epochs)
     return noisy(whole, noise_range_t, noise_pct, noise_std, noise_seed, noise_draws)
 

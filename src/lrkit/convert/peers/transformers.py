@@ -233,7 +233,7 @@ def greedy(
     del warmup, max_lr, smooth, window_size, reset_start, min_lr  # which plateau has not, or should not have
     given = {"mode": mode, "factor": factor, "patience": patience, "threshold": threshold}
     plateau_instead(
-        greedy, given | {"threshold_mode": "abs", "cooldown": cooldown}, "it never raises the rate"
+        greedy, given | {"threshold_mode": "abs", "cooldown": cooldown}, "which never raises the rate"
     )
 
 
