@@ -9,6 +9,8 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Literal, cast
 
+import numpy as np
+
 from lrkit.duration import Duration
 from lrkit.errors import SpecError
 from lrkit.schedule.core import Schedule
@@ -20,7 +22,7 @@ from lrkit.schedule.levels import (
     as_optional_duration,
     as_optional_level,
 )
-from lrkit.schedule.numeric import Array, Numeric
+from lrkit.schedule.numeric import NUMPY, Array, Numeric
 from lrkit.schedule.phase import Phase
 from lrkit.schedule.shapes import Length
 from lrkit.schedule.track import Block, Motion
@@ -165,15 +167,17 @@ class InverseSqrt(Phase):
     def _bind(self, block: Block) -> Motion:
         v, s, n = block.origin(self.start), block.scale(self.scale), block.steps
 
-        def r(m: Numeric, i: Array) -> Array:
-            return m.sqrt(s / (m.clip(m.real(i), 0.0, None) + s))
+        def r(m: Numeric, x: Array) -> Array:
+            return m.sqrt(s / (x + s))
 
         if self.to is None:
-            return Motion.running(lambda m, i: v * r(m, i), n)
-        L, whole = block.factor(self.to), 1.0 - math.sqrt(s / (n + s))
-        if n and not whole:
-            raise SpecError(f"{self} is flat over {n} steps, so it cannot be stretched: give a smaller scale")
-        return Motion(lambda m, i: v + (L - v) * ((1.0 - r(m, i)) / whole), L)
+            return Motion.running(lambda m, i: v * r(m, m.clip(m.real(i), 0.0, None)), n)
+
+        def fallen(m: Numeric, x: Array) -> Array:
+            return x / (x + s) / (1.0 + r(m, x))  # 1 - r(x), which would lose its digits where s is large
+
+        L, whole = block.factor(self.to), float(fallen(NUMPY, np.float64(n)))
+        return Motion(lambda m, i: v + (L - v) * (fallen(m, m.clip(m.real(i), 0.0, None)) / whole), L)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
