@@ -220,7 +220,7 @@ def test_only_what_the_schedule_counts_in_must_agree_in_the_horizon() -> None:
     ("damage", "words"),
     [
         (lambda s: {"last_epoch": 3, "_step_count": 4}, "torch's own"),
-        (lambda s: {**s, "version": 2}, "version 2"),
+        (lambda s: {**s, "version": 3}, "version 3"),
         (lambda s: {k: v for k, v in s.items() if k != "base"}, "lacks base"),
         (lambda s: {**s, "step": 1.5}, "step is 1.5"),
         (lambda s: {**s, "step": True}, "step is True"),

@@ -16,9 +16,11 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lrkit.duration import Horizon
-from lrkit.errors import HorizonError, SpecError
+from lrkit.errors import HorizonError, LrkitError, SpecError
+from lrkit.optim.feedback import Feedback
 from lrkit.optim.groups import Group, Target, group_names
-from lrkit.optim.lanes import Feed, Lane, schedule_of
+from lrkit.optim.history import Course, Revision
+from lrkit.optim.lanes import Feed, Lane, course_of
 from lrkit.schedule import Schedule
 
 __all__ = ["Hand"]
@@ -36,26 +38,36 @@ def _disabled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Hand:
-    """Counts the updates of one optimizer and writes `base * factor(step)` before each of them.
+    """Counts the updates of one optimizer and writes `base * gain * factor(step)` before each of them.
 
-    The state is `step`, the number of updates done, and `bases`, each target's base values by group (None
-    where nothing is scheduled). All else follows from these, the schedules, the horizon and the floor.
+    The state is `step`, the number of updates done; `bases`, each target's base values by group (None where
+    nothing is scheduled); `feedback`, whose gains multiply the lrs; and `history`, the changes made since. All
+    else follows from these and what was planned: the schedules, the horizon and the floor.
     """
 
     def __init__(
-        self, schedules: Mapping[Target, Schedule], horizon: Horizon, *, floor: float | None, step: int
+        self,
+        schedules: Mapping[Target, Schedule],
+        horizon: Horizon,
+        *,
+        floor: float | None,
+        step: int,
+        feedback: Feedback,
     ) -> None:
         self.schedules = dict(schedules)
-        self.horizon = horizon
+        self.planned = horizon
         self.floor = floor
         self.step = step
+        self.feedback = feedback
+        self.history: tuple[Revision, ...] = ()
         self.bases: dict[Target, list[float | None]] = {target.everywhere: [] for target in schedules}
         self.lanes: list[Lane] = []
         self.counting = False  # whether updates count by themselves
         self.warned = False
         self._handles: list[RemovableHandle] = []
-        self._feed = Feed(horizon)
-        self._strict = any(schedule.ending == "error" for schedule in schedules.values())
+        self._feed = Feed()
+        self._strict = False  # whether a schedule refuses what is past the end
+        self._members: list[object] = []  # each group's list of parameters, to know it by
         self._known = 0  # groups bound
         self._count = 0  # the same, or -1 to make the next update look closer
         self._start = self._stop = 0  # the steps that are read ahead
@@ -68,6 +80,11 @@ class Hand:
         # The plain way, where nothing is a tensor or an entry of a tuple.
         self._plain = False
         self._plain_until = 0
+
+    @property
+    def horizon(self) -> Horizon:
+        """The run as it now is."""
+        return self.history[-1].horizon if self.history else self.planned
 
     def before_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         """Pre-step hook. Compiled steps take it in as a guard on one integer, cheaper than a graph break."""
@@ -131,7 +148,7 @@ class Hand:
             lane.target.write(optimizer.param_groups[lane.place], lane.value(self.step))
         ended = self.step >= self.horizon.steps
         self._count = -1 if ended and self._strict else self._known
-        if self.step > self.horizon.steps and not self.warned:
+        if ended and not self.warned:
             self._warn()
 
     def advance(self, optimizer: Optimizer) -> None:
@@ -175,35 +192,64 @@ class Hand:
         """
         groups = optimizer.param_groups
         names = group_names(groups)
+        members = [group["params"] for group in groups]
+        courses = {target: self._course(target) for target in self.schedules}
         fewer = (
             len(groups) < self._known
         )  # which ones went can be told from the base values in those that stayed
+        feedback = self.feedback.at([_place(self._members, m) for m in members]) if fewer else self.feedback
         bases = {target: [] if fewer else list(known) for target, known in self.bases.items()}
         lanes: list[Lane] = []
         for target, known in bases.items():
             for place, (group, name) in enumerate(zip(groups, names, strict=True)):
-                schedule = schedule_of(self.schedules, target, group, name)
-                if schedule is not None:
+                course = course_of(courses, target, group, name)
+                if course is not None:
                     target.check(group, name)
                 if place == len(known):
-                    known.append(None if schedule is None else target.base(group))
+                    known.append(None if course is None else target.base(group))
                 base = known[place]
-                if schedule is not None:
+                if course is not None:
                     base = known[place] = target.base(group) if base is None else base
-                    lanes.append(self._lane(target, place, name, schedule, base))
-        self.bases, self.lanes = bases, lanes
+                    lanes.append(self._lane(target, place, name, course, base, feedback.gain(place)))
+        self.bases, self.lanes, self.feedback, self._members = bases, lanes, feedback, members
+        self._strict = any(lane.ahead.curve.ending == "error" for lane in lanes)
         self._known = self._count = len(groups)
         for lane in lanes:
             groups[lane.place][lane.target.memo] = lane.base
         self._find_ways(groups)
 
-    def _lane(self, target: Target, place: int, name: str, schedule: Schedule, base: float) -> Lane:
-        floor = self.floor if target.key == "lr" else None
+    def settle(
+        self,
+        optimizer: Optimizer,
+        *,
+        bases: Mapping[Target, list[float | None]] | None = None,
+        feedback: Feedback | None = None,
+        history: tuple[Revision, ...] | None = None,
+    ) -> None:
+        """Take over what is given and bind to it: all of it or, when that raises an LrkitError, nothing."""
+        before = self.bases, self.feedback, self.history
+        self.bases = self.bases if bases is None else dict(bases)
+        self.feedback = self.feedback if feedback is None else feedback
+        self.history = self.history if history is None else history
+        try:
+            self.bind(optimizer)
+        except LrkitError:
+            self.bases, self.feedback, self.history = before
+            raise
+
+    def _course(self, target: Target) -> Course:
+        changes = tuple(revision.change(target) for revision in self.history)
+        return Course(self.schedules[target], self.planned, changes)
+
+    def _lane(self, target: Target, place: int, name: str, course: Course, base: float, gain: float) -> Lane:
+        is_lr = target.key == "lr"
+        floor = self.floor if is_lr else None
         if floor is not None and floor > base:
             raise SpecError(
                 f"floor={floor!r} lies above the base lr {base!r} of {name!r}: lower one or raise the other"
             )
-        return Lane(target, place, base, self._feed.ahead(schedule, base, f"{target} of {name!r}"), floor)
+        ahead = self._feed.ahead(course, base, f"{target} of {name!r}")
+        return Lane(target, place, base, ahead, floor, gain if is_lr else 1.0)
 
     def _find_ways(self, groups: list[Group]) -> None:
         lanes = self.lanes
@@ -216,7 +262,7 @@ class Hand:
             and all(lane.key == "lr" for lane in lanes)
             and len({id(lane.ahead) for lane in lanes}) == 1
         )
-        self._lrs = tuple(lane.base for lane in lanes)
+        self._lrs = tuple(lane.scaled for lane in lanes)
         self._lr = self._lrs[0] if len(set(self._lrs)) == 1 else None
 
     def _forget(self) -> None:
@@ -240,10 +286,24 @@ class Hand:
             self._plain_until = self._stop
 
     def _warn(self) -> None:
+        steps = self.horizon.steps
+        if self.step == steps:
+            unheard = self.feedback.controllers and self.feedback.observed is None
+            if unheard and (self.horizon.steps_per_epoch or 1) < steps:  # not if its first epoch is its last
+                warnings.warn(
+                    f"{self.feedback.controllers[0]} was given no metric in {steps} updates: call"
+                    " scheduler.observe(metric) where it is measured",
+                    stacklevel=2,
+                )
+            return
         self.warned = True
         if any(lane.ahead.curve.ending == "hold" for lane in self.lanes):
             warnings.warn(
-                f"planned {self.horizon.steps} updates, now {self.step} are done: the last value holds;"
-                " plan a longer horizon to go on falling, or write .after('continue') or .after('error')",
+                f"planned {steps} updates, now {self.step} are done: the last value holds; extend() the run, or"
+                " write .after('continue') or .after('error')",
                 stacklevel=2,
             )
+
+
+def _place(members: list[object], member: object) -> int | None:
+    return next((place for place, known in enumerate(members) if known is member), None)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lrkit.duration import Horizon
 from lrkit.errors import SpecError
 from lrkit.optim.groups import Target
-from lrkit.schedule import Curve, Schedule
+from lrkit.optim.history import Course
+from lrkit.schedule import Curve
 
-__all__ = ["Ahead", "Feed", "Lane", "schedule_of"]
+__all__ = ["Ahead", "Feed", "Lane", "course_of"]
 
 
 class Ahead:
@@ -49,58 +49,63 @@ class Ahead:
 
 
 class Lane:
-    """One hyperparameter of one group: `base * factor`, at least `floor`; `values` are read ahead."""
+    """One hyperparameter of one group: `scaled * factor`, at least `floor`; `values` are read ahead.
 
-    __slots__ = ("ahead", "base", "floor", "key", "place", "target", "values")
+    `scaled` is the base value times the controllers' `gain`.
+    """
 
-    def __init__(self, target: Target, place: int, base: float, ahead: Ahead, floor: float | None) -> None:
+    __slots__ = ("ahead", "base", "floor", "key", "place", "scaled", "target", "values")
+
+    def __init__(
+        self, target: Target, place: int, base: float, ahead: Ahead, floor: float | None, gain: float
+    ) -> None:
         self.target = target
         self.key = target.key
         self.place = place
         self.base = base
+        self.scaled = base * gain
         self.ahead = ahead
         self.floor = floor
         self.values: list[float] = []
 
     def value(self, step: int) -> float:
         """What update `step` uses."""
-        value = self.base * self.ahead.at(step)
+        value = self.scaled * self.ahead.at(step)
         return value if self.floor is None or value >= self.floor else self.floor
 
     def read(self) -> None:
         """Fill `values` from what the curve has at hand."""
-        values = self.base * self.ahead.factors
+        values = self.scaled * self.ahead.factors
         self.values = (values if self.floor is None else np.maximum(values, self.floor)).tolist()
 
 
 class Feed:
     """The curves of one Scheduler, each resolved once and shared by all lanes that follow it."""
 
-    def __init__(self, horizon: Horizon) -> None:
-        self.horizon = horizon
-        self._curves: dict[tuple[Schedule, float | None], Ahead] = {}
+    def __init__(self) -> None:
+        self._curves: dict[tuple[Course, float | None], Ahead] = {}
 
-    def ahead(self, schedule: Schedule, base: float, where: str) -> Ahead:
-        """The curve of `schedule`: one in all, or one for each base value where levels are absolute.
+    def ahead(self, course: Course, base: float, where: str) -> Ahead:
+        """The curve of `course`: one in all, or one for each base value where levels are absolute.
 
         A SpecError names `where` the schedule does not fit.
         """
-        base_lr = base if schedule.needs_base_lr else None
-        key = (schedule, base_lr)
+        base_lr = base if course.needs_base_lr else None
+        key = (course, base_lr)
         if key not in self._curves:
             try:
-                self._curves[key] = Ahead(schedule.over(self.horizon, base_lr=base_lr))
+                self._curves[key] = Ahead(course.curve(base_lr))
             except SpecError as error:
                 raise SpecError(f"{where}: {error}") from error
         return self._curves[key]
 
 
-def schedule_of(
-    schedules: Mapping[Target, Schedule], target: Target, group: Mapping[str, Any], name: str
-) -> Schedule | None:
-    """The schedule of `target` in one group: its own (by either name), else that of all, else None."""
+def course_of(
+    courses: Mapping[Target, Course], target: Target, group: Mapping[str, Any], name: str
+) -> Course | None:
+    """What `target` follows in one group: its own course (by either name), else that of all, else None."""
     for group_name in (name, group.get("name")):
-        own = schedules.get(replace(target, group=group_name)) if group_name else None
+        own = courses.get(replace(target, group=group_name)) if group_name else None
         if own is not None:
             return own
-    return schedules.get(target)
+    return courses.get(target)

@@ -5,24 +5,37 @@ It counts and writes through a `Hand`; here are the door, the face that peers kn
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from numbers import Integral, Real
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lrkit.duration import Horizon
-from lrkit.errors import SpecError, StateError, did_you_mean
+from lrkit.control import Action, Controller
+from lrkit.duration import Duration, Horizon
+from lrkit.errors import LrkitError, SpecError, StateError, did_you_mean
+from lrkit.optim.arguments import (
+    Given,
+    as_factors,
+    as_floor,
+    as_horizon,
+    as_place,
+    as_schedules,
+    as_step,
+    check_groups,
+    has_lr,
+)
+from lrkit.optim.changes import observe, rebase, replacement, revise
+from lrkit.optim.feedback import Feedback, Metrics, Missing
 from lrkit.optim.groups import Target, group_names
 from lrkit.optim.hand import Hand
+from lrkit.optim.history import Revision
 from lrkit.optim.lanes import Lane
 from lrkit.optim.registry import enlist, innermost, withdraw
 from lrkit.optim.state import State, Terms
 from lrkit.schedule import Schedule
-from lrkit.spec import parse
+from lrkit.schedule.splice import How, decayed_horizon, rebatched_horizon
 
 if TYPE_CHECKING:
     from lrkit.plan import Plan
@@ -37,8 +50,8 @@ _LR = Target("lr")
 class Scheduler(LRScheduler):
     """Writes `base * factor(t)` into the optimizer's groups before update `t`, for `t` = 0, 1, 2, ...
 
-    `schedule` is a Schedule or its text, for the lr; or a mapping from hyperparameters to either: `"lr"`,
-    `"momentum"`, `"weight_decay"`, `"betas[0]"`, any number that a group holds, in every group, or
+    `schedule` is a Schedule, a Spec or the text of either, for the lr; or a mapping from hyperparameters to
+    schedules: `"lr"`, `"momentum"`, `"weight_decay"`, `"betas[0]"`, any number that a group holds, in every group, or
     `"lr@head"` in the one named "head". What is not named is never written. `horizon` is the length of
     the run in updates.
 
@@ -53,6 +66,9 @@ class Scheduler(LRScheduler):
     count. It goes on as long as the optimizer lives, whether or not the Scheduler is kept. "calls" counts
     calls of `step()`, for replayed CUDA graphs (Python hooks do not run there), for hosts that set
     `last_epoch` and inside torch's SequentialLR.
+
+    *Control.* `control` lists controllers, or their texts: `[plateau(patience=5)]`. What they make of the
+    metrics that `observe` is given multiplies the lr, of all groups that have a schedule for it.
 
     `floor` is an lr (not a factor) below which no group's lr is set, applied last. `step` is the number
     of updates already done. After the end the last value holds, with one warning, unless the schedule
@@ -73,9 +89,10 @@ class Scheduler(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        schedule: Schedule | str | Mapping[str, Schedule | str],
+        schedule: Given,
         horizon: Horizon | int,
         *,
+        control: Iterable[Controller | str] = (),
         clock: Clock = "updates",
         floor: float | None = None,
         step: int = 0,
@@ -89,13 +106,16 @@ class Scheduler(LRScheduler):
         self._clock: Clock = clock
         self._closed = False
         self.optimizer = optimizer
-        schedules = _schedules(schedule)
-        _check_groups(schedules, optimizer)
+        schedules, with_them = as_schedules(schedule)
+        check_groups(schedules, optimizer)
+        horizon = as_horizon(horizon)
+        feedback = Feedback.by(control, horizon, first=with_them)
+        if feedback.controllers and not has_lr(schedules):
+            raise SpecError(
+                f"{feedback.controllers[0]} multiplies the lr, which has no schedule here: add hold()"
+            )
         self._hand = Hand(
-            schedules,
-            horizon if isinstance(horizon, Horizon) else Horizon(horizon),
-            floor=_floor(floor, schedules),
-            step=_count(step),
+            schedules, horizon, floor=as_floor(floor, schedules), step=as_step(step), feedback=feedback
         )
         self._hand.bind(optimizer)
         enlist(self._hand, optimizer, counting=clock == "updates")
@@ -142,6 +162,11 @@ class Scheduler(LRScheduler):
         """The schedule of each hyperparameter."""
         return {str(target): schedule for target, schedule in self._hand.schedules.items()}
 
+    @property
+    def control(self) -> tuple[Controller, ...]:
+        """The controllers."""
+        return self._hand.feedback.controllers
+
     def step(self, epoch: object = None) -> None:
         """With clock="calls": one more update is done. With clock="updates": nothing, call it or not.
 
@@ -150,6 +175,74 @@ class Scheduler(LRScheduler):
         self._step_count += 1
         if self._clock == "calls":
             self._hand.advance(self.optimizer)
+
+    def observe(
+        self, metric: Metrics, *, step: int | None = None, missing: Missing = "error"
+    ) -> tuple[Action, ...]:
+        """Tell every controller what was measured; the lrs of the next update follow at once.
+
+        `metric` is a number (a one-element tensor is waited for), or numbers by name where controllers name
+        theirs. It may come as often as it is measured; `step` is the number of updates that were done when it
+        was, if that is not now. One that is None, or has not the name, is a MetricError unless `missing="skip"`
+        leaves those controllers out. Gives what each of them did. Raises MetricError, and changes nothing then.
+        """
+        at = self.done if step is None else as_step(step)
+        lrs = self.get_last_lr()
+        return observe(self._hand, self.optimizer, metric, step=at, lrs=lrs, missing=missing)
+
+    def extend(self, horizon: Horizon | int, *, how: How, at: int | None = None) -> None:
+        """Train longer, or shorter: from step `at` (by default the next) on the run has this horizon.
+
+        `how` says what becomes of the rest of every schedule: "stretch", "hold", "continue" or "again"; see
+        `Curve.extend`. Nothing jumps.
+        """
+        revise(self._hand, self.optimizer, Revision(as_place(at, self.done), how, as_horizon(horizon)))
+
+    def replace(
+        self, schedule: Given, *, at: int | None = None, horizon: Horizon | int | None = None
+    ) -> None:
+        """From step `at` (by default the next) on follow another schedule, over what is left of the run.
+
+        It begins at the level on which the old one is at `at`, and its percent and open phases share what is
+        left. A mapping replaces those that it names; the others go on as planned, and if `horizon` makes the
+        run longer, past their end as they say (`.after`). What was not scheduled cannot be taken in.
+        """
+        revision = replacement(self._hand, schedule, as_place(at, self.done), horizon)
+        revise(self._hand, self.optimizer, revision)
+
+    def decay_now(
+        self,
+        duration: int | str | Duration = "10%",
+        schedule: Schedule | str = "one_minus_sqrt(to=0)",
+        *,
+        at: int | None = None,
+    ) -> None:
+        """Cool down from here: the lr follows `schedule` for `duration`, and then the run ends.
+
+        Percent is a share of the whole run as it then is: after 900 updates "10%" are 100.
+        """
+        place = as_place(at, self.done)
+        self.replace(schedule, at=place, horizon=decayed_horizon(self.horizon, place, Duration.of(duration)))
+
+    def rebatch(self, batch_size: int, *, at: int | None = None) -> None:
+        """From step `at` (by default the next) on an update takes `batch_size` samples.
+
+        Every schedule keeps its place in the data: at the same number of samples it has the same factor, and the
+        run ends with the same number of them. The horizon must know the batch size so far.
+        """
+        place = as_place(at, self.done)
+        later = rebatched_horizon(self.horizon, place, batch_size)
+        revise(self._hand, self.optimizer, Revision(place, "rebatch", later))
+
+    def rescale(self, factor: float | Mapping[str, float]) -> None:
+        """Multiply the base lrs, of all groups or by group name; states that are saved from here on have it."""
+        factors = as_factors(factor, list(self.lrs()), "rescale()")
+        lrs = [None if f is None else b * f for f, b in zip(factors, self.base_lrs, strict=True)]
+        rebase(self._hand, self.optimizer, lrs)
+
+    def rebase(self, lr: float | Mapping[str, float]) -> None:
+        """Give groups another base lr, whatever a checkpoint said: one for all, or by group name."""
+        rebase(self._hand, self.optimizer, as_factors(lr, list(self.lrs()), "rebase()"))
 
     def get_last_lr(self) -> list[float]:  # type: ignore[override]  # plain floats, a narrower promise than torch's
         """The lr of the next update for each group, as plain floats (no device is waited for)."""
@@ -166,26 +259,24 @@ class Scheduler(LRScheduler):
         return self.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain versioned data: the schedule, updates done, base values. Loads with `weights_only=True`."""
+        """Plain versioned data: what was planned, what was changed, where it stands. Loads with `weights_only=True`."""
         hand = self._hand
-        return State(hand.step, {target: tuple(row) for target, row in hand.bases.items()}).to_dict(
-            self._terms()
-        )
+        bases = {target: tuple(row) for target, row in hand.bases.items()}
+        return State(hand.step, bases, hand.feedback, hand.history).to_dict(self._terms())
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Stand where the state was saved: its step, its base values, and their lrs at once.
 
-        It may come before or after the optimizer's own state, and for groups that are added only later.
-        Raises StateError for the state of another schedule, horizon, clock or floor, naming the
-        difference; nothing is changed then.
+        It may come before or after the optimizer's own state, and for groups that are added only later. Changes
+        (extend, replace, ...) that were made before it was saved are made here too. Raises StateError for the
+        state of another schedule, horizon, control, clock or floor, naming the difference; nothing is changed then.
         """
-        state = State.from_dict(state_dict, self._terms())
-        hand, before = self._hand, self._hand.bases
-        hand.bases = {target: list(state.bases.get(target, row)) for target, row in before.items()}
+        hand = self._hand
+        state = State.from_dict(state_dict, self._terms(), hand.history)
+        bases = {target: list(state.bases.get(target, row)) for target, row in hand.bases.items()}
         try:
-            hand.bind(self.optimizer)
-        except SpecError as error:
-            hand.bases = before
+            hand.settle(self.optimizer, bases=bases, feedback=state.feedback, history=state.history)
+        except LrkitError as error:
             raise StateError(f"this state does not fit the optimizer: {error}") from error
         hand.move(state.step)
         hand.write(self.optimizer)
@@ -262,12 +353,14 @@ class Scheduler(LRScheduler):
         return self._hand.lanes
 
     def _terms(self) -> Terms:
-        return Terms(self._hand.schedules, self._hand.horizon, self._clock, self._hand.floor)
+        hand = self._hand
+        return Terms(hand.schedules, hand.planned, self._clock, hand.floor, hand.feedback)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy gets hooks of its own on its copy of the optimizer, which loses them when it is copied or
         # pickled.
-        settings = (self.schedules, self.horizon, self._clock, self._hand.floor)
+        hand = self._hand
+        settings = (self.schedules, hand.planned, self.control, self._clock, hand.floor, hand.history)
         return _again, (self.optimizer, *settings, self.state_dict())
 
     def __repr__(self) -> str:
@@ -275,58 +368,23 @@ class Scheduler(LRScheduler):
             str(schedule) if target == _LR else f"{target}: {schedule}"
             for target, schedule in self._hand.schedules.items()
         )
+        shown = " & ".join((shown, *map(str, self.control)))
         lrs = ", ".join(f"{lr:.6g}" for lr in self.get_last_lr())
         kind = type(innermost(self.optimizer)).__name__
         return f"<Scheduler {shown} on {kind}: {self.done} of {self.horizon.steps} updates done, lr {lrs}>"
-
-
-def _schedules(given: Schedule | str | Mapping[str, Schedule | str]) -> dict[Target, Schedule]:
-    table = given if isinstance(given, Mapping) else {"lr": given}
-    if not table:
-        raise SpecError("a Scheduler of no schedule: give one, or a mapping such as {'lr': 'cosine(to=0)'}")
-    return {Target.parse(key): _schedule(key, schedule) for key, schedule in table.items()}
-
-
-def _schedule(key: str, given: object) -> Schedule:
-    if isinstance(given, Schedule):
-        return given
-    if isinstance(given, str):
-        return parse(given)
-    raise SpecError(f"the schedule of {key!r} is a {type(given).__name__}: give a Schedule or its text")
-
-
-def _check_groups(schedules: Mapping[Target, Schedule], optimizer: Optimizer) -> None:
-    groups = optimizer.param_groups
-    names = {*group_names(groups), *(str(group["name"]) for group in groups if group.get("name"))}
-    for target in schedules:
-        if target.group is not None and target.group not in names:
-            raise SpecError(f"{str(target)!r}: no group has that name{did_you_mean(target.group, names)}")
-
-
-def _floor(floor: object, schedules: Mapping[Target, Schedule]) -> float | None:
-    if floor is None:
-        return None
-    if not isinstance(floor, Real) or isinstance(floor, bool) or not 0 <= float(floor) < math.inf:
-        raise SpecError(f"floor={floor!r}: it is an lr, a finite number from 0")
-    if all(target.key != "lr" for target in schedules):
-        raise SpecError(f"floor={floor!r} is for the lr, which has no schedule here")
-    return float(floor)
-
-
-def _count(step: object) -> int:
-    if not isinstance(step, Integral) or isinstance(step, bool) or step < 0:
-        raise SpecError(f"step={step!r}: it is the number of updates done, a whole number from 0")
-    return int(step)
 
 
 def _again(
     optimizer: Optimizer,
     schedules: dict[str, Schedule],
     horizon: Horizon,
+    control: tuple[Controller, ...],
     clock: Clock,
     floor: float | None,
+    history: tuple[Revision, ...],
     state: dict[str, Any],
 ) -> Scheduler:
-    scheduler = Scheduler(optimizer, schedules, horizon, clock=clock, floor=floor)
+    scheduler = Scheduler(optimizer, schedules, horizon, control=control, clock=clock, floor=floor)
+    scheduler._hand.history = history
     scheduler.load_state_dict(state)
     return scheduler

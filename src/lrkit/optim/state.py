@@ -9,36 +9,38 @@ from typing import Any
 
 from lrkit.duration import Horizon
 from lrkit.errors import HorizonError, SpecError, StateError
+from lrkit.optim.feedback import Feedback
 from lrkit.optim.groups import Target
+from lrkit.optim.history import Revision, horizon_to_dict, revisions_from
 from lrkit.schedule import Schedule
 
 __all__ = ["VERSION", "State", "Terms"]
 
-VERSION = 1
+VERSION = 2
+"""Version 1 knew neither control nor history; its states still load."""
 
 _KEYS = ("version", "schedule", "horizon", "clock", "floor", "step", "base")
+_SINCE_2 = ("control", "feedback", "history")
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a state only makes sense under: it is saved to be compared, and never loaded."""
+    """What a state only makes sense under, as it was planned: it is saved to be compared, and never loaded."""
 
     schedules: Mapping[Target, Schedule]
     horizon: Horizon
     clock: str
     floor: float | None
+    feedback: Feedback
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data. A schedule that holds a Python function has no text and is written as None."""
         return {
             "schedule": {str(t): None if s.is_opaque else str(s) for t, s in self.schedules.items()},
-            "horizon": {
-                f.name: value
-                for f in fields(self.horizon)
-                if (value := getattr(self.horizon, f.name)) is not None
-            },
+            "horizon": horizon_to_dict(self.horizon),
             "clock": self.clock,
             "floor": self.floor,
+            "control": [str(controller) for controller in self.feedback.controllers],
         }
 
     def differences(self, saved: Mapping[str, Any]) -> list[str]:
@@ -49,7 +51,7 @@ class Terms:
             there, here = (terms["schedule"].get(target, "unscheduled") for terms in (saved, mine))
             if there != here:
                 found.append(f"the schedule of {target!r} was {_shown(there)} and is {_shown(here)}")
-        for name in ("clock", "floor"):
+        for name in ("clock", "floor", "control"):
             if saved[name] != mine[name]:
                 found.append(f"{name} was {saved[name]!r} and is {mine[name]!r}")
         for name in {**saved["horizon"], **mine["horizon"]}:
@@ -60,7 +62,7 @@ class Terms:
         return found
 
     def _uses(self, name: str) -> bool:
-        """Whether a schedule counts in the unit that this part of the horizon converts."""
+        """Whether a schedule or a controller counts in the unit that this part of the horizon converts."""
         if name == "steps":
             return True
         known = {f.name: getattr(self.horizon, f.name) for f in fields(self.horizon)}
@@ -74,15 +76,23 @@ class Terms:
                 return True
             except SpecError:  # an absolute level that does not fit this base lr: units come before levels
                 continue
+        try:
+            for controller in self.feedback.controllers:
+                controller.over(without)
+        except HorizonError:
+            return True
         return False
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a schedule stands: updates done, and each target's base values by group (None: not scheduled)."""
+    """Where a schedule stands: updates done, each target's base values by group (None: not scheduled), what the
+    controllers remember and did, and what was changed since the start."""
 
     step: int
     bases: Mapping[Target, tuple[float | None, ...]]
+    feedback: Feedback
+    history: tuple[Revision, ...]
 
     def to_dict(self, terms: Terms) -> dict[str, Any]:
         """Ints, floats, strings, lists and dicts only: loads with `weights_only=True`, and is JSON."""
@@ -91,21 +101,32 @@ class State:
             **terms.to_dict(),
             "step": self.step,
             "base": {str(target): list(values) for target, values in self.bases.items()},
+            "feedback": self.feedback.to_dict() if self.feedback.controllers else None,
+            "history": [revision.to_dict() for revision in self.history],
         }
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], terms: Terms) -> State:
-        """Read what `to_dict` wrote. Raises StateError for anything else, and for a state of other terms."""
+    def from_dict(cls, saved: Mapping[str, Any], terms: Terms, history: tuple[Revision, ...]) -> State:
+        """Read what `to_dict` wrote, for a Scheduler of these terms that was changed so since.
+
+        Raises StateError for anything else, and for a state of other terms.
+        """
         _check_form(saved)
+        if saved["version"] == 1:
+            saved = {**saved, "control": [], "feedback": None, "history": []}
         differences = terms.differences(saved)
         if differences:
             raise StateError(
                 f"this state belongs to another schedule: {'; '.join(differences)}. Build the Scheduler as it"
-                f" was when the state was saved, or go on with this one: Scheduler(..., step={saved['step']})"
-                " instead of loading"
+                " was when the state was saved, load, and change it then with extend() or replace(); or go on with"
+                f" this one: Scheduler(..., step={saved['step']}) instead of loading"
             )
+        none = not terms.feedback.controllers
         return cls(
-            saved["step"], {Target.parse(text): tuple(values) for text, values in saved["base"].items()}
+            saved["step"],
+            {Target.parse(text): tuple(values) for text, values in saved["base"].items()},
+            Feedback() if none else terms.feedback.restored(saved["feedback"] or {}),
+            revisions_from(saved["history"], history),
         )
 
 
@@ -117,11 +138,11 @@ def _check_form(saved: Mapping[str, Any]) -> None:
             else ""
         )
         raise StateError(f"this is no state of an lrkit Scheduler{alien}: load what its state_dict() gave")
-    if saved["version"] != VERSION:
+    if saved["version"] not in (1, VERSION):
         raise StateError(
-            f"the state has version {saved['version']!r}, this lrkit reads {VERSION}: update lrkit"
+            f"the state has version {saved['version']!r}, this lrkit reads up to {VERSION}: update lrkit"
         )
-    missing = [key for key in _KEYS if key not in saved]
+    missing = [key for key in (*_KEYS, *(_SINCE_2 if saved["version"] > 1 else ())) if key not in saved]
     if missing:
         raise StateError(
             f"the state lacks {', '.join(missing)}: it is damaged, or was written by something else"
@@ -133,6 +154,8 @@ def _check_form(saved: Mapping[str, Any]) -> None:
             ("schedule", isinstance(saved["schedule"], Mapping)),
             ("horizon", isinstance(saved["horizon"], Mapping)),
             ("base", _is_table(saved["base"])),
+            ("control", isinstance(saved.get("control", []), list | tuple)),
+            ("feedback", isinstance(saved.get("feedback"), Mapping | None)),
         )
         if not right
     ]
