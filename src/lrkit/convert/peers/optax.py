@@ -118,8 +118,9 @@ def exponential_decay(
 ) -> Schedule:
     """init rate^((c - begin) / n), the exponent rounded down if `staircase`; init until `begin`. Goes on for ever.
 
-    `end_value` bounds it: from below for a rate under 1, else from above. Known oddity: with n = 0, or with a rate
-    of 0, it stays at init for ever.
+    `end_value` bounds it: from below for a rate under 1, else from above. Known oddities: with n = 0, or with a rate
+    of 0, it stays at init for ever; and compiled (`jax.jit`) it multiplies by 1 / n, so that for some n a stair comes
+    one step late (n = 49: at 50). Here it comes in time, as when optax is called count by count.
     """
     init = as_factor(init_value, "init_value", base_lr)
     n, rate = as_steps(transition_steps, "transition_steps"), as_number(decay_rate, "decay_rate")

@@ -1,0 +1,25 @@
+"""lrkit's numbers are the peers' own, at every update and past the end, for drawn parameters."""
+
+from __future__ import annotations
+
+import pytest
+from convert.peer_draws import DRAWS
+from convert.rate_draws import RATE_DRAWS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
+
+from lrkit import convert
+from peers.oracles import ORACLES
+from peers.parity import compare
+from peers.torch_draws import TORCH_DRAWS
+
+ALL = {**DRAWS, **RATE_DRAWS, **TORCH_DRAWS}
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) & set(ORACLES)))
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_every_rate_is_the_peers(name: str, data: DataObject) -> None:
+    parameters, T = data.draw(ALL[name])
+    compare(name, ORACLES[name], parameters, T)
