@@ -69,7 +69,7 @@ REACTIONS: Final[Mapping[str, Table]] = {
     "torch": torch.CONTROLLERS,
     "transformers": transformers.CONTROLLERS,
 }
-"""Each peer's names for what is no function of the step. What stands behind them says (as a SpecError) what to write."""
+"""Each peer's names for what is no function of the step; behind them a SpecError says what to write instead."""
 
 
 def schedule(what: object, /, **parameters: object) -> Schedule:

@@ -63,7 +63,7 @@ def plateau_instead(settings: Mapping[str, Any], but: str = "") -> NoReturn:
 
 def endless_line(start: float, slope: float) -> Schedule:
     """start + slope t for ever (for 1e9 steps, to be exact): the peers' range tests."""
-    return table([start, start + slope * 1e9], every=10**9, interpolation="linear")
+    return table([start, start + slope * 1e9], every=10**9, interpolation="linear").after("continue")
 
 
 def every_nth(schedule: Schedule, own: int, n: int) -> Schedule:
@@ -71,4 +71,4 @@ def every_nth(schedule: Schedule, own: int, n: int) -> Schedule:
 
     A table, to twice its length and then for ever the last.
     """
-    return table(schedule.over(own)(np.arange(0, 2 * own + 2 * n, n)).tolist())
+    return table(schedule.over(own)(np.arange(0, 2 * own + 2 * n, n)).tolist()).after("continue")

@@ -38,7 +38,8 @@ def step(
 ) -> Schedule:
     """gamma^(t // step_size)."""
     clock = _Clock.of(max_duration, dataloader_len, scale_schedule_ratio)
-    return s.staircase(clock.divisor(step_size, "step_size"), factor=as_number(gamma, "gamma"))
+    every = clock.divisor(step_size, "step_size")
+    return s.staircase(every, factor=as_number(gamma, "gamma")).after("continue")
 
 
 def multi_step(
@@ -96,7 +97,7 @@ def exponential(
     """gamma^(t / decay_period), smoothly."""
     clock = _Clock.of(max_duration, dataloader_len, scale_schedule_ratio)
     every = clock.divisor(decay_period, "decay_period")
-    return s.exponential(rate=as_number(gamma, "gamma", above=0.0), every=every)
+    return s.exponential(rate=as_number(gamma, "gamma", above=0.0), every=every).after("continue")
 
 
 def cosine_annealing(
@@ -317,7 +318,7 @@ def _marks(clock: _Clock, milestones: Sequence[str]) -> list[int]:
 
 
 def _drops(marks: Sequence[int], gamma: float) -> Schedule:
-    return s.milestones(list(marks), factor=gamma)
+    return s.milestones(list(marks), factor=gamma).after("continue")
 
 
 def _climb(

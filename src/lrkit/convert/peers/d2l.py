@@ -25,13 +25,14 @@ def factor_scheduler(*, factor: float = 1.0, stop_factor_lr: float = 1e-7, base_
     for twice decays twice. The spec without them: `exponential(rate=factor).clip(low=absolute(stop_factor_lr))`.
     """
     rate = as_number(factor, "factor", above=0.0)
-    return s.exponential(rate=rate, start=rate).clip(low=as_factor(stop_factor_lr, "stop_factor_lr", base_lr))
+    low = as_factor(stop_factor_lr, "stop_factor_lr", base_lr)
+    return s.exponential(rate=rate, start=rate).clip(low=low).after("continue")
 
 
 def square_root_scheduler(*, lr: float = 0.1) -> Schedule:
     """lr / sqrt(t + 1), as a factor of lr."""
     as_number(lr, "lr", above=0.0)
-    return s.inverse_sqrt(1)
+    return s.inverse_sqrt(1).after("continue")
 
 
 def multi_factor_scheduler(
@@ -40,7 +41,8 @@ def multi_factor_scheduler(
     """lr gamma^(milestones at or before t), as a factor of lr; the page takes torch's MultiStepLR for it."""
     as_number(lr, "lr", above=0.0)
     marks = sorted(as_steps(mark, "milestones") for mark in milestones)
-    return s.milestones(marks, factor=as_number(gamma, "gamma")) if marks else s.hold()
+    drop = as_number(gamma, "gamma")
+    return s.milestones(marks, factor=drop).after("continue") if marks else s.hold()
 
 
 def cosine_scheduler(

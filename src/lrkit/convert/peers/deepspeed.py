@@ -38,7 +38,7 @@ def lr_range_test(
     low = as_factor(lr_range_test_min_lr, "lr_range_test_min_lr", base_lr)
     rate = as_number(lr_range_test_step_rate, "lr_range_test_step_rate")
     if as_flag(lr_range_test_staircase, "lr_range_test_staircase"):
-        return s.table([low * (1.0 + rate * k) for k in range(_STAIRS)], every=size)
+        return s.table([low * (1.0 + rate * k) for k in range(_STAIRS)], every=size).after("continue")
     return endless_line(low, low * rate / size)
 
 
@@ -67,7 +67,7 @@ def one_cycle(
     stairs = _stairs(cycle_first_stair_count, cycle_second_stair_count)
     rate, every = as_number(decay_lr_rate, "decay_lr_rate"), as_steps(decay_step_size, "decay_step_size")
     tail = s.inverse_time(rate, every=every, start=low) if rate and every else s.hold(level=low)
-    return sequence(*_triangle(halves, stairs, low, high), tail)
+    return sequence(*_triangle(halves, stairs, low, high), tail, after="continue")
 
 
 def one_cycle_momentum(

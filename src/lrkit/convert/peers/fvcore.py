@@ -180,7 +180,7 @@ def _levels(levels: Sequence[float], borders: Sequence[int]) -> Schedule:
 
 
 def _first(unit: int, mark: int, T: int) -> int:
-    """The first step t of T at which int((t / T + epsilon) unit) has reached the mark, found near where it should be."""
+    """The first step t of T at which int((t / T + epsilon) unit) has reached the mark."""
     guess = math.floor((mark / unit - _EPSILON) * T)
     return next(t for t in range(max(0, guess - 1), guess + 4) if int((t / T + _EPSILON) * unit) >= mark)
 

@@ -1,10 +1,10 @@
 """timm's schedulers, over whatever their `step` or `step_update` is called with: here, updates.
 
 In the formulas b = base_lr and t is the argument of that call. The warmup goes from
-`warmup_lr_init` to b in W = warmup_t steps; with `warmup_prefix` the rest counts from its end, without it from 0, so that it is entered
-late and the peak is skipped. `lr_min` and `warmup_lr_init` are absolute rates; timm then multiplies all by a
-group's own `lr_scale`, floor included. The constructor itself writes the base lr (or warmup_lr_init) and no noise,
-so a loop that does not call `step(0)` differs from t = 0 here where those differ. Checked against timm 1.0.31.
+`warmup_lr_init` to b in W = warmup_t steps; with `warmup_prefix` the rest counts from its end, without it from 0, so
+that it is entered late and the peak is skipped. `lr_min` and `warmup_lr_init` are absolute rates; timm multiplies
+all by a group's own `lr_scale`, floor included. The constructor itself writes the base lr (or
+warmup_lr_init) and no noise, so a loop that does not call `step(0)` may differ at t = 0. Checked against timm 1.0.31.
 """
 
 from __future__ import annotations
@@ -163,7 +163,9 @@ def step(
     A `decay_t` that is no whole number is baked into a table that ends once the factor is below 1e-18.
     """
     every, rate = as_number(decay_t, "decay_t", above=0.0), as_number(decay_rate, "decay_rate", most=1.0)
-    body = s.staircase(int(every), factor=rate) if every.is_integer() else _stairs(every, rate)
+    body = (
+        s.staircase(int(every), factor=rate).after("continue") if every.is_integer() else _stairs(every, rate)
+    )
     whole = _warmed(body, warmup_t, warmup_lr_init, warmup_prefix, base_lr, t_in_epochs)
     return noisy(whole, noise_range_t, noise_pct, noise_std, noise_seed, noise_draws)
 
@@ -192,6 +194,7 @@ def multistep(
     if marks != sorted(marks):
         raise SpecError(f"decay_t={marks} must ascend")
     body = s.milestones([max(0, mark - 1) for mark in marks], factor=as_number(decay_rate, "decay_rate"))
+    body = body.after("continue")
     whole = _warmed(body, warmup_t, warmup_lr_init, warmup_prefix, base_lr, t_in_epochs)
     return noisy(whole, noise_range_t, noise_pct, noise_std, noise_seed, noise_draws)
 
@@ -249,10 +252,12 @@ def wsd(
         scale = as_steps(W if stable_timescale is None else stable_timescale, "stable_timescale", least=1)
         drift = s.power(scale, exponent=0.5 if kind == "rsqrt" else stable_power)
         share = sequence(trunk, decay(0.0), s.hold())
-        body = share * drift
+        body = (share * drift).after("continue")
         if low:
             falling, left = drift.clip(low=low).over(n + 1), share.over(n + 1)
-            body = s.table((low + (falling.chunk(0, n + 1) - low) * left.chunk(0, n + 1)).tolist())
+            body = s.table((low + (falling.chunk(0, n + 1) - low) * left.chunk(0, n + 1)).tolist()).after(
+                "continue"
+            )
     whole = _warmed(body, W, warmup_lr_init, True, base_lr, t_in_epochs)
     return noisy(whole, noise_range_t, noise_pct, noise_std, noise_seed, noise_draws)
 
@@ -317,7 +322,7 @@ def _cycles(cycle: Cycle, left: Profile, plan: tuple[int, float, float, int], lo
         i = math.floor(math.log(1 - t / n * (1 - growth), growth))
         passed, length = t - (1 - growth**i) / (1 - growth) * n, growth**i * n
         values.append(low + (decay**i - low) * left(passed / length) if i < count else low)
-    return s.table([*values, low])
+    return s.table([*values, low]).after("continue")
 
 
 def _stairs(every: float, rate: float) -> Schedule:
@@ -325,7 +330,7 @@ def _stairs(every: float, rate: float) -> Schedule:
     if rate == 1.0:
         return s.hold(level=1.0)
     drops = 1.0 if rate == 0.0 else math.log(1e-18) / math.log(rate)
-    return s.table([rate ** (t // every) for t in range(_bounded(every * (drops + 1)))])
+    return s.table([rate ** (t // every) for t in range(_bounded(every * (drops + 1)))]).after("continue")
 
 
 def _bounded(steps: float) -> int:

@@ -50,7 +50,8 @@ def noisy(
     if len(noise_draws) != stop - first:
         raise SpecError(f"{len(noise_draws)} noise_draws for the {stop - first} steps of noise_range_t")
     draws = s.table([1.0 + n for n in noise_draws], duration=stop - first)
-    return schedule * sequence(s.hold(first) if first else None, draws, s.hold(level=1.0))
+    noise = sequence(s.hold(first) if first else None, draws, s.hold(level=1.0))
+    return (schedule.body * noise).after(schedule.ending)
 
 
 def _draws(first: int, stop: int, most: float, deviation: float, seed: int) -> list[float]:

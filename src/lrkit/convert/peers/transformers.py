@@ -96,7 +96,7 @@ def inverse_sqrt(*, num_warmup_steps: int, timescale: int | None = None) -> Sche
     """sqrt(s / (t - W + s)) for ever, s = timescale: W where it is None, and 10,000 where W is 0, too."""
     W = as_steps(num_warmup_steps, "num_warmup_steps")
     scale = (W or 10_000) if timescale is None else as_steps(timescale, "timescale", least=1)
-    return sequence(ramp(W), s.inverse_sqrt(scale))
+    return sequence(ramp(W), s.inverse_sqrt(scale), after="continue")
 
 
 def cosine_with_min_lr(
@@ -194,8 +194,9 @@ def adafactor(*, warmup_init: bool = False, base_lr: float = 1.0) -> Schedule:
     """
     unit = as_factor(1.0, "the relative step", base_lr)
     if warmup_init:
-        return s.linear(9999, start=1e-6 * unit, to=1e-2 * unit) >> s.inverse_sqrt(10_000)
-    return s.inverse_sqrt(1, start=unit).clip(high=1e-2 * unit)
+        rise = s.linear(9999, start=1e-6 * unit, to=1e-2 * unit)
+        return (rise >> s.inverse_sqrt(10_000)).after("continue")
+    return s.inverse_sqrt(1, start=unit).clip(high=1e-2 * unit).after("continue")
 
 
 def reduce_lr_on_plateau(
@@ -231,10 +232,8 @@ def greedy(
 ) -> NoReturn:
     """GreedyLR: a controller, which also raises the rate. Defect: a rate below its min_lr of 1e-3 is never cut."""
     del warmup, max_lr, smooth, window_size, reset_start, min_lr  # which plateau has not, or should not have
-    given = {"mode": mode, "factor": factor, "patience": patience, "threshold": threshold}
-    plateau_instead(
-        greedy, given | {"threshold_mode": "abs", "cooldown": cooldown}, "which never raises the rate"
-    )
+    rule = {"mode": mode, "factor": factor, "patience": patience, "threshold": threshold}
+    plateau_instead(rule | {"threshold_mode": "abs", "cooldown": cooldown}, "which never raises the rate")
 
 
 ENTRIES: Final[Mapping[str, Callable[..., Schedule]]] = {
