@@ -50,6 +50,8 @@ SPECS = (
     "cosine(to=0).clip(low=0.1)",
 )
 
+CONTROL = ("plateau()", "plateau(patience=5, every=1 epoch)", "plateau(mode=max, metric='test top-1')")
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 positive = st.floats(1e-140, 1e140)  # ratios of two of them are floats, too
 counts = st.integers(0, 2**63 - 1)
@@ -113,6 +115,7 @@ def plans(draw: st.DrawFn) -> Plan:
             batch_size=32,
             tokens_per_step=1024,
         ),
+        control=tuple(draw(st.lists(st.sampled_from(CONTROL), max_size=2))),
         training=TrainingPlan(
             accumulate=draw(st.integers(1, 2**62)),
             clip_norm=draw(st.none() | positive),

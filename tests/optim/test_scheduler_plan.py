@@ -128,3 +128,12 @@ def test_where_it_raises_the_groups_are_as_they_were() -> None:
 def test_a_misspelt_policy_is_refused() -> None:
     with pytest.raises(SpecError, match="did you mean 'keep'"):
         Scheduler.from_plan(plan(), sgd(None), unmatched="kep")  # type: ignore[arg-type]
+
+
+def test_a_plans_controllers_multiply_its_lrs() -> None:
+    optimizer = sgd(None)
+    scheduler = Scheduler.from_plan(plan(control=["plateau(patience=0)"]), optimizer)
+    before = scheduler.get_last_lr()
+    scheduler.observe(1.0)
+    scheduler.observe(1.0)
+    assert lrs(optimizer) == scheduler.get_last_lr() == [before[0] * 0.1]

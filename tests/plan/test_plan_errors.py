@@ -251,10 +251,17 @@ CASES: dict[str, tuple[str, str, str, str, tuple[str, ...]]] = {
     "clip 0": ("clip_norm = 1.0", "clip_norm = 0.0", "line 11", "training.clip_norm", ("above 0",)),
     "controller": (
         "control = []",
-        "control = ['plateau(patience=5)']",
+        "control = ['plateau()', 'platau(patience=5)']",
         "line 8",
         "schedule.control",
-        ("no controllers",),
+        ("unknown controller 'platau' at column 1", "did you mean 'plateau'"),
+    ),
+    "controller among the shapes": (
+        'cosine(to=0)"',
+        'hold() & plateau(patience=5)"',
+        "line 7",
+        "schedule.text",
+        ("controllers have a key of their own", 'control = ["plateau(patience=5)"]'),
     ),
     "steps 0": ("1200", "0", "line 16", "horizon.steps", ("whole number from 1",)),
     "epoch 0": (

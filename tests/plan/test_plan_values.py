@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lrkit.plan
+from lrkit.control import plateau
 from lrkit.duration import Horizon
 from lrkit.errors import PlanError
 from lrkit.plan import Evidence, FrozenMap, GroupPlan, OptimizerPlan, Plan, TrainingPlan
@@ -118,7 +119,15 @@ WRONG = {
     "groups": (lambda: dataclasses.replace(SMALL, groups=[1]), "groups: "),
     "group": (lambda: dataclasses.replace(SMALL, groups={"a": 1.0}), "groups.a: 1.0 is no GroupPlan"),
     "group name": (lambda: dataclasses.replace(SMALL, groups={"": GroupPlan(lr=1.0)}), "no name for a group"),
-    "controllers": (lambda: dataclasses.replace(SMALL, control=("plateau()",)), "no controllers"),
+    "controllers": (
+        lambda: dataclasses.replace(SMALL, control=("plateu()",)),
+        "control: unknown controller 'plateu'",
+    ),
+    "control as text": (lambda: dataclasses.replace(SMALL, control="plateau()"), "'plateau()' is no list"),
+    "controller's unit": (
+        lambda: dataclasses.replace(SMALL, control=("plateau(every=1 epoch)",)),
+        "control: '1 epoch' needs Horizon(steps_per_epoch=...)",
+    ),
     "floor": (lambda: dataclasses.replace(SMALL, floor=-1.0), "floor: -1.0"),
     "floor above": (lambda: dataclasses.replace(SMALL, floor=1.0), "floor: 1.0 is above the base lr 0.001"),
     "epochs": (
@@ -187,3 +196,10 @@ def test_a_frozen_map_equals_and_hashes_like_its_dict(first: dict[str, int], sec
     assert eval(repr(frozen)) == first  # noqa: S307
     with pytest.raises(TypeError):
         frozen["a"] = 1
+
+
+def test_controllers_are_kept_as_their_texts() -> None:
+    plan = dataclasses.replace(SMALL, control=["plateau( patience = 5 )", plateau(min_lr=[1e-6, 0])])
+    assert plan.control == ("plateau(patience=5)", "plateau(min_lr=[1e-06, 0])")
+    assert Plan.parse(plan.to_toml()) == plan
+    assert 'control = ["plateau(patience=5)", "plateau(min_lr=[1e-06, 0])"]' in plan.to_toml()

@@ -47,7 +47,7 @@ def bind_plan(
         _LR.write(group, lr)
         group[_LR.memo] = lr
     try:
-        return kind(optimizer, schedules, plan.horizon, floor=plan.floor)
+        return kind(optimizer, schedules, plan.horizon, control=plan.control, floor=plan.floor)
     except LrkitError:
         for (group, lr, memo), value in zip(before, values, strict=True):
             group["lr"] = lr

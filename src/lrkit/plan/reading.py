@@ -30,7 +30,7 @@ from lrkit.plan.tables import (
 )
 from lrkit.plan.values import Evidence, GroupPlan, OptimizerPlan, Plan, Precision, Status, TrainingPlan
 from lrkit.schedule import Schedule
-from lrkit.spec import parse
+from lrkit.spec import parse_spec
 
 __all__ = ["check_format", "load_plan", "parse_plan"]
 
@@ -178,9 +178,13 @@ def _evidence(table: Table) -> Evidence:
 
 def _schedule(path: tuple[str, ...], text: str) -> Schedule:
     try:
-        return parse(text)
+        spec = parse_spec(text)
     except SpecError as fact:
         raise FieldError(path, str(fact)) from None
+    if spec.control:
+        texts = ", ".join(f'"{controller}"' for controller in spec.control)
+        raise FieldError(path, f"controllers have a key of their own; write: control = [{texts}]")
+    return spec.schedule
 
 
 def _given(value: T | UnsetType) -> T | None:

@@ -48,10 +48,10 @@ class OptimizerTable(msgspec.Struct, kw_only=True):
 
 
 class ScheduleTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The schedule as text, and the lr below which it never falls."""
+    """The schedule as text, the controllers that multiply it, and the lr below which it never falls."""
 
     text: Line
-    control: Annotated[list[str], Meta(extra_json_schema={"maxItems": 0})] = []
+    control: list[Line] = []
     floor: NotNegative | UnsetType = UNSET
 
 

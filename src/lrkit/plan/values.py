@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Literal, get_args
@@ -17,6 +17,7 @@ from lrkit.plan import checks
 from lrkit.plan.checks import FieldError, OptionValue
 from lrkit.plan.frozen import FrozenMap
 from lrkit.schedule import Schedule
+from lrkit.spec import parse_control
 
 __all__ = ["Evidence", "GroupPlan", "OptimizerPlan", "Plan", "Precision", "Status", "TrainingPlan"]
 
@@ -141,8 +142,8 @@ class Plan:
     """The answer: train with this optimizer, at this lr, along this schedule, for this long.
 
     `groups` are the parameter groups that differ, by name. `floor` is the lr below which no group falls
-    (None: no floor). `control` names the controllers; this version has none, so it is empty. `evidence` says
-    what the answer rests on, None where nobody looked.
+    (None: no floor). `control` are the controllers that multiply the lr, as texts (`"plateau(patience=5)"`);
+    it takes Controllers, too. `evidence` says what the answer rests on, None where nobody looked.
 
     A plan that could not be run is refused with a PlanError: a schedule that does not fit the horizon, one
     that needs what the horizon lacks (epochs, samples, tokens), an absolute level above a group's lr, or a
@@ -169,12 +170,7 @@ class Plan:
         checks.instance("training", self.training, TrainingPlan)
         if self.evidence is not None:
             checks.instance("evidence", self.evidence, Evidence)
-        if self.control:
-            raise FieldError(
-                ("control",),
-                f"{checks.shown(list(self.control))}: this version has no controllers; leave it empty: []",
-            )
-        checks.settle(self, control=(), groups=self._checked_groups())
+        checks.settle(self, control=self._checked_control(), groups=self._checked_groups())
         if self.floor is not None:
             checks.settle(self, floor=checks.not_negative("floor", self.floor))
         _check_schedule(self.schedule)
@@ -235,6 +231,22 @@ class Plan:
             if self.optimizer.class_name is not None:
                 checks.torch_spelling(group.options, within=("groups", name, "options"))
         return FrozenMap(self.groups)
+
+    def _checked_control(self) -> tuple[str, ...]:
+        if isinstance(self.control, str) or not isinstance(self.control, Sequence):
+            raise FieldError(
+                ("control",), f"{checks.shown(self.control)} is no list; write ['plateau(patience=5)']"
+            )
+        texts = []
+        for each in self.control:
+            text = each if isinstance(each, str) else str(each)
+            try:
+                controller = parse_control(text)
+                controller.over(self.horizon)
+            except (SpecError, HorizonError) as fact:
+                raise FieldError(("control",), str(fact)) from fact
+            texts.append(str(controller))
+        return tuple(texts)
 
     def _check_that_it_runs(self) -> None:
         """Resolve every schedule once: what would fail at the first step of a run fails here."""
