@@ -16,6 +16,7 @@ from lrkit.schedule import (
     Schedule,
     cosine,
     cosine_restarts,
+    exponential,
     hold,
     hyperbolic,
     inverse_sqrt,
@@ -127,6 +128,13 @@ def test_a_hyperbola_as_long_as_its_bound_is_a_line_to_its_end() -> None:
 )
 def test_these_falls_stay_at_their_end_when_they_continue(schedule: Schedule) -> None:
     assert schedule.after("continue").over(10).chunk(10, 40).tolist() == [0.1] * 30
+
+
+def test_what_grows_for_ever_may_be_read_far_ahead() -> None:
+    """A scheduler reads a thousand steps at once, and a run may end long before these."""
+    ahead = exponential(start=0.01, to=1).after("continue").over(10).chunk(0, 2000)
+    assert ahead[10] == pytest.approx(1.0)
+    assert ahead[-1] == np.inf
 
 
 @given(steps=STEPS, scale=st.integers(1, 100), exponent=st.floats(0.1, 3))

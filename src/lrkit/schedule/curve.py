@@ -147,7 +147,8 @@ class Curve:
         if m is NUMPY and (not t.size or int(t.max()) < self.steps):
             return self.track.at(m, t)
         if self.ending == "continue":
-            values = self.track.at(m, t)
+            with np.errstate(over="ignore"):  # what grows for ever is read ahead of where a run will get
+                values = self.track.at(m, t)
             return m.where(t < self.steps, values, m.clip(values, 0.0, None))
         last = self.steps - 1
         held = t.clip(0, last) if m is NUMPY else m.where(t < last, t, last)

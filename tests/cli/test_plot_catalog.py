@@ -1,0 +1,39 @@
+"""`lrkit plot` draws every schedule of the catalog, and each that can stand alone by its bare name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lrkit.spec import CATALOG, parse
+
+
+@pytest.mark.parametrize("entry", CATALOG, ids=lambda entry: entry.name)
+def test_it_is_drawn_in_the_terminal(lrkit, entry):
+    outcome = lrkit("plot", entry.example, "--steps", "100")
+    assert outcome.code == 0, outcome
+    assert str(parse(entry.example)) in outcome.out
+    assert "\u2524" in outcome.out  # the axis
+
+
+@pytest.mark.slow
+def test_all_are_drawn_in_one_figure(lrkit, tmp_path):
+    outcome = lrkit("plot", *[entry.example for entry in CATALOG], "--steps", "200", "-o", "all.png")
+    assert outcome.code == 0, outcome
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("entry", CATALOG, ids=lambda entry: entry.name)
+def test_a_bare_name_is_drawn_or_told_what_it_lacks(lrkit, entry):
+    outcome = lrkit("plot", entry.name, "--json")
+    lacking = [p.name for p in entry.parameters if p.required]
+    if lacking:
+        assert outcome.code == 2
+        assert f"{entry.name}() lacks its argument {lacking[0]!r} at column 1" in outcome.err
+    elif entry.name == "exponential":
+        assert outcome.code == 2
+        assert "exponential() takes exactly one of to=" in outcome.err
+    else:
+        (drawn,) = json.loads(outcome.out)["schedules"]
+        assert parse(drawn["schedule"]) == entry.build()
