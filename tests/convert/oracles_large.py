@@ -285,18 +285,16 @@ def olmo_wsds(t, T, *, period_lengths, base_lr, decay_min_lr, **k):
     c, floor = t + 1, decay_min_lr / base_lr
     first = period_lengths[0]
     W, D = min(part(k, "warmup", first), first), min(part(k, "decay", first), first)
-    if W + D > first:
+    if first < W + D:
         W = round(W * first / (W + D))
         k = {"decay": first - W} if "decay" in k else {"decay_fraction": (first - W) / first}
     begin = 0
-    for number, length in enumerate(period_lengths):
-        if c <= begin + length:
-            break
-        begin += length
-    else:
-        return floor
     if c >= sum(period_lengths):
         return floor
+    number = 0
+    while c > begin + period_lengths[number]:
+        begin, number = begin + period_lengths[number], number + 1
+    length = period_lengths[number]
     W = 0 if number else W
     D = min(part(k, "decay", length), length)
     at, S = c - begin, length - W - D

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from lrkit.convert._to_keras import to_keras
 from lrkit.convert._to_optax import to_optax
+from lrkit.convert._to_table import from_table, read_table, to_table, write_table
 from lrkit.convert.dialects import DIALECTS, parse, schedule
 
-__all__ = ["DIALECTS", "parse", "schedule", "to_keras", "to_optax"]
+__all__ = [
+    "DIALECTS",
+    "from_table",
+    "parse",
+    "read_table",
+    "schedule",
+    "to_keras",
+    "to_optax",
+    "to_table",
+    "write_table",
+]

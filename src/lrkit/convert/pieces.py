@@ -33,12 +33,12 @@ def landing(level: float) -> Schedule:
     return hold(0, level=level)
 
 
-def sequence(*phases: Schedule | None, after: Ending = "hold") -> Schedule:
-    """The phases that there are, one after the other."""
+def sequence(*phases: Schedule | None, after: Ending | None = None) -> Schedule:
+    """The phases that there are, one after the other; what comes after is the last one's, if not said here."""
     first, *others = [phase for phase in phases if phase is not None]
     for phase in others:
         first = first >> phase
-    return first.after(after)
+    return first if after is None else first.after(after)
 
 
 def over_own_length(schedule: Schedule, own: int, horizon: int) -> Schedule:

@@ -91,7 +91,9 @@ def one_cycle_momentum(
     stairs = _stairs(cycle_first_stair_count, cycle_second_stair_count)
     rate, every = as_number(decay_mom_rate, "decay_mom_rate"), as_steps(decay_step_size, "decay_step_size")
     tail = endless_line(high, high * rate / every) if rate and every else s.hold(level=high)
-    return s.hold(1, level=low) >> sequence(*_triangle(halves, stairs, high, low), tail).skip(1)
+    return sequence(
+        s.hold(1, level=low), sequence(*_triangle(halves, stairs, high, low), tail).skip(1), after="continue"
+    )
 
 
 def warmup_lr(

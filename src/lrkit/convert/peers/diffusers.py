@@ -12,7 +12,7 @@ from typing import Final
 from lrkit import schedule as s
 from lrkit.convert.arguments import as_steps
 from lrkit.convert.peers import transformers
-from lrkit.convert.pieces import over_own_length, ramp, sequence
+from lrkit.convert.pieces import landing, over_own_length, ramp, sequence
 from lrkit.duration import brief
 from lrkit.errors import SpecError
 from lrkit.schedule import Schedule
@@ -31,8 +31,9 @@ def linear(
     W = as_steps(num_warmup_steps, "num_warmup_steps")
     T = as_steps(num_training_steps, "num_training_steps", least=1)
     low, high = as_number(f_min, "f_min"), as_number(f_max, "f_max")
-    n = max(1, T - W)
-    return over_own_length(sequence(ramp(W, to=high), s.linear(n, start=high, to=low)), W + n, T)
+    if W >= T:
+        return over_own_length(sequence(ramp(W, to=high), landing(low)), W, T)
+    return sequence(ramp(W, to=high), s.linear(T - W, start=high, to=low))
 
 
 def cosine(*, num_warmup_steps: int, num_training_steps: int, num_cycles: float = 0.5) -> Schedule:

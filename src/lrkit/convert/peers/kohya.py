@@ -16,12 +16,13 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
+from lrkit import schedule as shapes
 from lrkit.convert.arguments import as_steps
 from lrkit.convert.peers import diffusers, transformers
 from lrkit.convert.pieces import every_nth, landing, over_own_length, ramp, sequence
 from lrkit.duration import brief
 from lrkit.errors import SpecError
-from lrkit.schedule import Schedule, hold
+from lrkit.schedule import Schedule
 from lrkit.schedule.levels import as_number
 
 __all__ = ["CONTROLLERS", "ENTRIES"]
@@ -35,7 +36,7 @@ def constant(*, lr_warmup_steps: Length = 0, max_train_steps: int = 1600, num_pr
         raise SpecError(
             f"lr_warmup_steps={lr_warmup_steps} is refused by 'constant': use 'constant_with_warmup'"
         )
-    return hold()
+    return shapes.hold()
 
 
 def constant_with_warmup(
@@ -152,7 +153,8 @@ def inverse_sqrt(
     given = (W or 10_000) if lr_scheduler_timescale is None else lr_scheduler_timescale
     scale = as_steps(given, "lr_scheduler_timescale", least=1)
     if W >= T:
-        return constant_with_warmup(lr_warmup_steps=W, max_train_steps=max_train_steps, num_processes=N)
+        late = sequence(ramp(W), shapes.inverse_sqrt(scale, duration=T))
+        return _per_update(lambda t, w: over_own_length(late, w + t, t), N, T, W)
     return _per_update(
         lambda _, w, r: transformers.inverse_sqrt(num_warmup_steps=w, timescale=r), N, T, W, scale
     )

@@ -33,7 +33,11 @@ def constant_with_warmup(*, num_warmup_steps: int) -> Schedule:
 
 def linear(*, num_warmup_steps: int, num_training_steps: int) -> Schedule:
     """1 - p, 0 after the end. A warmup beyond T goes on after T, and drops to 0 at W."""
-    return _warmed(num_warmup_steps, num_training_steps, lambda n: s.linear(n, to=0.0))
+    W = as_steps(num_warmup_steps, "num_warmup_steps")
+    T = as_steps(num_training_steps, "num_training_steps", least=1)
+    if W >= T:
+        return over_own_length(sequence(ramp(W), landing(0.0)), W, T)
+    return sequence(ramp(W), s.linear(T - W, to=0.0))
 
 
 def cosine(*, num_warmup_steps: int, num_training_steps: int, num_cycles: float = 0.5) -> Schedule:
