@@ -148,10 +148,13 @@ def test_durations_become_steps_of_the_run() -> None:
         controller.over(Horizon(1000))
 
 
-def test_a_pace_is_taken_unless_there_is_one() -> None:
+def test_what_is_left_open_can_be_settled_later() -> None:
     epoch = Duration.of("1 epoch")
-    assert plateau(patience=3).paced(epoch) == plateau(patience=3, every="1 epoch")
-    assert plateau(every=7).paced(epoch) == plateau(every=7)
+    assert plateau(patience=3).settled(every=epoch, metric="loss") == plateau(
+        patience=3, every="1 epoch", metric="loss"
+    )
+    said = plateau(every=7, metric="accuracy")
+    assert said.settled(every=epoch, metric="loss") == said
 
 
 def test_what_is_observed_before_after_leaves_no_trace() -> None:

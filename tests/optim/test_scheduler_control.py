@@ -469,7 +469,7 @@ class Halve:
     def over(self, horizon: Horizon) -> Halve:
         return self
 
-    def paced(self, every: Duration) -> Halve:
+    def settled(self, *, every: Duration, metric: str) -> Halve:
         return self
 
     def init(self) -> Halve:

@@ -57,7 +57,9 @@ seed_option = click.option(
     "--seed", type=int, metavar="N", help="Seed of split, weights and batch order; the task's own by default."
 )
 schedule_option = click.option(
-    "--schedule", metavar="SPEC", help='Schedule of a training, by default "warmup(5%) >> cosine(to=0)".'
+    "--schedule",
+    metavar="SPEC",
+    help='Schedule of a training, by default "warmup(5%) >> cosine(to=0)"; "... & plateau(patience=5)" adds control.',
 )
 plots_option = click.option("--plots/--no-plots", default=True, help="Write pictures (needs matplotlib).")
 out_option = click.option(

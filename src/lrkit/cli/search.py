@@ -83,6 +83,14 @@ def command(
         if plots:
             save_figure(search.plot(), folder / "search.png")
     if as_json:
-        print_json({**search.to_dict(), "schedule": str(plan.schedule), "metrics": {}, "out": str(folder)})
+        print_json(
+            {
+                **search.to_dict(),
+                "schedule": str(plan.schedule),
+                "control": list(plan.control),
+                "metrics": {},
+                "out": str(folder),
+            }
+        )
     else:
         show_search(out_console(), search, plan, folder, task)

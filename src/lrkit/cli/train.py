@@ -39,6 +39,8 @@ def command(
 ) -> None:
     """Train TASK on all its data under PLAN, a plan.toml, and test.
 
+    A plan with control leaves out the part of the data that its controllers watch, unless the task has validation data.
+
     TASK as for `lrkit tune`. The same command with the same --out continues an interrupted training bit for bit.
     Exits with 1 when the loss stops being finite.
     """
@@ -49,7 +51,7 @@ def command(
     from lrkit.cli.answers import show_training
     from lrkit.cli.loading import given_task
     from lrkit.cli.screen import out_console, print_json, reporting
-    from lrkit.training import train
+    from lrkit.training import final_part, train
     from lrkit.tuning.pictures import check_pictures
 
     if plots:
@@ -58,7 +60,8 @@ def command(
         loaded = given_task(task, data=data, device=device)
         session.folder = folder = new_run_folder(task) if out is None else out
         seed = loaded.seed if seed is None else seed
-        result = train(loaded, plan, seed=seed, out=folder, device=device, reporter=reporter)
+        part = final_part(loaded, plan)
+        result = train(loaded, plan, seed=seed, data=part, out=folder, device=device, reporter=reporter)
         plan.save(folder / "plan.toml")
         if plots:
             _draw(folder)
@@ -67,6 +70,7 @@ def command(
             {
                 "lr": plan.lr,
                 "schedule": str(plan.schedule),
+                "control": list(plan.control),
                 "training_steps": result.steps,
                 "diverged": result.diverged,
                 "seconds": result.seconds,

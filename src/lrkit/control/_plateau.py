@@ -159,9 +159,9 @@ class Plateau:
         after = half_up(horizon.steps_of(self.after))
         return replace(self, every=None if every is None else _steps(every), after=_steps(after))
 
-    def paced(self, every: Duration) -> Plateau:
-        """The same, deciding so often unless `every` is given."""
-        return self if self.every is not None else replace(self, every=every)
+    def settled(self, *, every: Duration, metric: str) -> Plateau:
+        """The same with `every` and `metric` where they are not given."""
+        return replace(self, every=self.every or every, metric=self.metric or metric)
 
     def init(self) -> PlateauState:
         """Nothing seen yet."""

@@ -61,8 +61,8 @@ class Controller(Protocol):
     def over(self, horizon: Horizon) -> Controller:
         """The same with all its durations in steps of this run. Raises HorizonError for a unit that it lacks."""
 
-    def paced(self, every: Duration) -> Controller:
-        """The same, deciding so often unless it says itself how often."""
+    def settled(self, *, every: Duration, metric: str) -> Controller:
+        """The same with what it leaves open said: how often it decides, and which metric it looks at."""
 
     def init(self) -> Any:
         """The state before the first observation."""

@@ -22,6 +22,7 @@ from lrkit.search.result import Search, conclude
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.study import Study
 from lrkit.search.trials import Proposal, Result, Settings, Stop
+from lrkit.spec import Spec
 from lrkit.training import SILENT, Reporter, Run, StepInfo, Task, choose_device, default_plan
 
 __all__ = ["search_lr"]
@@ -39,7 +40,7 @@ _SAME = 1e-4
 def search_lr(
     task: Task,
     *,
-    schedule: Schedule | str | None = None,
+    schedule: Schedule | Spec | str | None = None,
     epochs: int | None = None,
     steps: int | None = None,
     budget: int | None = None,
@@ -134,6 +135,9 @@ class _Work:
             },
             "training": dataclasses.asdict(plan.training),
             "floor": plan.floor,
+            **(
+                {"control": list(plan.control)} if plan.control else {}
+            ),  # studies of before there was any go on
         }
 
     def untrained(self, study: Study) -> float:
@@ -223,7 +227,12 @@ def _run_trials(work: _Work, study: Study, settings: Settings, deadline: float) 
 
 
 def _planned(
-    task: Task, plan: Plan | None, *, schedule: Schedule | str | None, epochs: int | None, steps: int | None
+    task: Task,
+    plan: Plan | None,
+    *,
+    schedule: Schedule | Spec | str | None,
+    epochs: int | None,
+    steps: int | None,
 ) -> Plan:
     if plan is None:
         return default_plan(task, schedule=schedule, epochs=epochs, steps=steps)

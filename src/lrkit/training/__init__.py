@@ -12,6 +12,7 @@ from lrkit.training.build import (
 )
 from lrkit.training.check import TaskReport, check_task
 from lrkit.training.checkpoint import load_checkpoint, save_checkpoint
+from lrkit.training.control import final_part
 from lrkit.training.data import Split, resolve_loader, search_split, training_loader
 from lrkit.training.load import load_task
 from lrkit.training.metrics import evaluate, supervised
@@ -48,6 +49,7 @@ __all__ = [
     "describe_groups",
     "describe_optimizer",
     "evaluate",
+    "final_part",
     "load_checkpoint",
     "load_task",
     "move_to",

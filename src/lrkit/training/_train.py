@@ -53,7 +53,7 @@ def train(
 ) -> TrainResult:
     """Train `task` under `plan` to the end of its horizon.
 
-    data: "all" for a final model, "search" to leave the held-out part for validation.
+    data: "all" for a final model, "search" to leave the held-out part for validation, which a plan with control needs.
     out: a folder for `record.jsonl` (one row an update) and `checkpoint.pt`; a checkpoint that is there already is
         continued bit for bit, or refused with a StudyError when it belongs to another run.
     checkpoint_seconds: how much work a power cut may cost; saving more often slows small models down for nothing.
@@ -128,7 +128,12 @@ class _Log:
         info, self._pending = self._pending, None
         if info is not None and self._record is not None:
             self._record.write(
-                info.step, info.loss, info.lr, grad_norm=info.grad_norm, seconds=info.seconds, **metrics
+                info.step,
+                info.loss,
+                info.lr,
+                grad_norm=info.grad_norm,
+                seconds=info.seconds,
+                **{**info.metrics, **metrics},
             )
 
 

@@ -8,7 +8,7 @@ from lrkit.duration import Horizon
 from lrkit.errors import TaskError
 from lrkit.plan import Plan, TrainingPlan
 from lrkit.schedule import Schedule
-from lrkit.spec import parse
+from lrkit.spec import Spec, parse_spec
 from lrkit.training.batches import count_samples
 from lrkit.training.build import describe_optimizer
 from lrkit.training.data import search_split
@@ -25,24 +25,28 @@ _FALLBACK_LR = 1e-3
 def default_plan(
     task: Task,
     *,
-    schedule: Schedule | str | None = None,
+    schedule: Schedule | Spec | str | None = None,
     epochs: int | None = None,
     steps: int | None = None,
     lr: float | None = None,
     training: TrainingPlan | None = None,
 ) -> Plan:
-    """The plan that a search starts from. `lr` is the optimizer's own default unless given.
+    """The plan that a search starts from; a `schedule` as text may bring controllers (`"... & plateau()"`).
 
-    `epochs` or `steps` overrule the task's own length. Raises TaskError when neither says how long to train.
+    `lr` is the optimizer's own default unless given. `epochs` or `steps` overrule the task's own length. Raises
+    TaskError when neither says how long to train.
     """
     training = TrainingPlan() if training is None else training
     if lr is None:
         cls = optimizer_class(task.optimizer)
         lr = _FALLBACK_LR if cls is None else _default_lr(cls)
-    schedule = DEFAULT_SCHEDULE if schedule is None else schedule
+    given = DEFAULT_SCHEDULE if schedule is None else schedule
+    spec = parse_spec(given) if isinstance(given, str) else given
+    spec = spec if isinstance(spec, Spec) else Spec(spec)
     return Plan(
         optimizer=describe_optimizer(task, lr),
-        schedule=parse(schedule) if isinstance(schedule, str) else schedule,
+        schedule=spec.schedule,
+        control=tuple(map(str, spec.control)),
         horizon=task_horizon(task, epochs=epochs, steps=steps, accumulate=training.accumulate),
         training=training,
     )

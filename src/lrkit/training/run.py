@@ -10,19 +10,20 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lrkit.errors import StateError, TaskError
+from lrkit.errors import MetricError, StateError, TaskError
 from lrkit.optim import Scheduler
 from lrkit.optim.rng import RngState
 from lrkit.plan import Plan
 from lrkit.training.batches import Batch, BatchStream, move_to
 from lrkit.training.build import build_model, choose_device, planned_optimizer, scalar_loss
+from lrkit.training.control import observation_intervals, settled_plan
 from lrkit.training.data import resolve_loader, search_split, training_loader
 from lrkit.training.metrics import evaluate
 from lrkit.training.precision import Precision
@@ -40,20 +41,24 @@ _SKIPS_ALLOWED = 50
 @dataclass(frozen=True, slots=True)
 class StepInfo:
     """What one update did: its index, its loss (mean over the accumulated batches), the lr of each group it used,
-    the gradients' norm before clipping (None unless asked for), and how long it took in seconds."""
+    the gradients' norm before clipping (None unless asked for), how long it took in seconds and, where the plan's
+    controllers were told then, the validation metrics by name.
+    """
 
     step: int
     loss: float
     lr: tuple[float, ...]
     grad_norm: float | None
     seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Run:
     """One training of `task` under `plan`: `seed` draws the initial weights, the batch order and the dropout masks.
 
     data: "search" trains on the part that a search uses, "all" on everything (see `Task`).
-    Raises TaskError or PlanError when the two do not fit.
+    A plan with control is evaluated on the validation data as often as its controllers ask (once an epoch unless they
+    say otherwise), and they are given what was measured. Raises TaskError or PlanError when the two do not fit.
     """
 
     def __init__(
@@ -71,7 +76,10 @@ class Run:
             self.optimizer: Optimizer = planned_optimizer(task, plan.optimizer, self.model)
             seed_everything(derive_seed(seed, 1))
             self._rng = RngState.capture()
-        self.scheduler = _scheduler(plan, self.optimizer)
+        watched = settled_plan(task, plan, data)
+        self._intervals = observation_intervals(watched)
+        self._measured: tuple[int, dict[str, float]] = (-1, {})  # what controllers were told last, and when
+        self.scheduler = _scheduler(watched, self.optimizer)
         self._precision = Precision(plan.training.precision, self.device)
         self._stream = BatchStream(self._loader, seed=derive_seed(seed, 2))
 
@@ -108,9 +116,9 @@ class Run:
                     continue
                 skipped = 0
                 self.losses.append(loss)
+                seconds, metrics = time.perf_counter() - started, self._observe()
                 if on_step is not None:
-                    seconds = time.perf_counter() - started
-                    on_step(StepInfo(step, loss, tuple(map(float, rates)), norm, seconds))
+                    on_step(StepInfo(step, loss, tuple(map(float, rates)), norm, seconds, metrics))
                 if time.monotonic() >= deadline:
                     return
 
@@ -120,6 +128,8 @@ class Run:
         Raises TaskError where the task has no such data.
         """
         task = self.task
+        if which == "validation" and self._measured[0] == self.step:
+            return dict(self._measured[1])
         if which == "train":
             loader = self._loader
         elif which == "test":
@@ -164,6 +174,7 @@ class Run:
             raise StateError(
                 f"this checkpoint has format {state.get('version')!r}; this lrkit reads format 1"
             )
+        theirs.setdefault("control", [])  # checkpoints of before there was any
         different = [key for key in mine if mine[key] != theirs.get(key)]
         if different:
             told = ", ".join(f"{key} {theirs.get(key)!r} there, {mine[key]!r} here" for key in different)
@@ -176,6 +187,7 @@ class Run:
         self._precision.load_state_dict(state["scaler"])
         self._stream.load_state_dict(state["stream"])
         self._rng = RngState.from_dict(state["rng"])
+        self._measured = (-1, {})
         self.losses = state["losses"].tolist()
         self.diverged = bool(state["diverged"])
 
@@ -193,6 +205,7 @@ class Run:
             "floor": plan.floor,
             "lr": plan.lr,
             "schedule": str(plan.schedule),
+            "control": list(plan.control),
             "steps": plan.horizon.steps,
             "accumulate": plan.training.accumulate,
             "clip_norm": plan.training.clip_norm,
@@ -226,6 +239,18 @@ class Run:
         self._precision.step(self.optimizer)
         return loss, norm
 
+    def _observe(self) -> dict[str, float]:
+        """Give the controllers what they wait for, if it is time; what was measured, or nothing."""
+        if self.diverged or not any(self.step % interval == 0 for interval in self._intervals):
+            return {}
+        metrics = self.evaluate("validation")
+        self._measured = (self.step, metrics)
+        try:
+            self.scheduler.observe(metrics)
+        except MetricError:  # NaN, where the plan does not say what that is: as with the loss
+            self.diverged = True
+        return metrics
+
     def _backward(self, batch: Batch, share: int) -> float:
         batch = move_to(batch, self.device)
         with self._precision.forward():
@@ -247,7 +272,7 @@ class Run:
 def _scheduler(plan: Plan, optimizer: Optimizer) -> Scheduler:
     if plan.groups:
         return Scheduler.from_plan(plan, optimizer)
-    return Scheduler(optimizer, plan.schedule, plan.horizon, floor=plan.floor)
+    return Scheduler(optimizer, plan.schedule, plan.horizon, control=plan.control, floor=plan.floor)
 
 
 def _unsaved_buffers(model: nn.Module) -> dict[str, Tensor]:

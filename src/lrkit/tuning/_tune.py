@@ -19,6 +19,7 @@ from lrkit.plan import Evidence, Plan
 from lrkit.range_test import RangeTest
 from lrkit.schedule import Schedule
 from lrkit.search import Search, search_lr
+from lrkit.spec import Spec
 from lrkit.training import (
     SILENT,
     Reporter,
@@ -29,6 +30,7 @@ from lrkit.training import (
     choose_device,
     default_plan,
     describe_groups,
+    final_part,
     train,
 )
 from lrkit.tuning.pictures import check_pictures, draw_pictures
@@ -93,6 +95,7 @@ class Tuning:
             "status": search.status,
             "reason": search.reason,
             "schedule": str(self.plan.schedule),
+            "control": list(self.plan.control),
             "optimizer": self.plan.optimizer.name,
             "trials": len(search.trials),
             "member_steps": self.member_steps,
@@ -108,7 +111,7 @@ class Tuning:
 def tune(
     task: Task,
     *,
-    schedule: Schedule | str | None = None,
+    schedule: Schedule | Spec | str | None = None,
     epochs: int | None = None,
     steps: int | None = None,
     budget: int | None = None,
@@ -153,7 +156,10 @@ def tune(
     plan = answer_plan(task, start, search, device=device)
     if folder is not None:
         plan.save(folder / "plan.toml")
-    trained = train(task, plan, seed=task.seed, data="all", out=folder, device=device, reporter=reporter)
+    part = final_part(task, plan)
+    if part == "search":
+        reporter.note("the final training leaves the held-out part for the plan's control to watch")
+    trained = train(task, plan, seed=task.seed, data=part, out=folder, device=device, reporter=reporter)
     tuning = Tuning(
         plan=plan, search=search, training=trained, out=folder, unscaled_groups=report.unscaled_groups
     )
