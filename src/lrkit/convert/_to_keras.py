@@ -19,7 +19,8 @@ __all__ = ["to_keras"]
 def to_keras(schedule: Schedule | str, horizon: Horizon | int, *, base_lr: float = 1.0) -> KerasSchedule:
     """A `keras.optimizers.schedules.LearningRateSchedule` that gives base_lr * factor, on any of Keras's backends.
 
-    It is saved with a model and comes back with it: its config holds the schedule's text, so that a schedule with a
+    It is saved with a model and comes back with it, in a process that has imported `lrkit.convert.keras_schedule`
+    (Keras looks among the classes that it knows). Its config holds the schedule's text, so that a schedule with a
     Python function is refused where it is saved. Rates are of Keras's `floatx`: float32 unless told otherwise.
 
     Raises MissingExtra without Keras, SpecError and HorizonError as `Schedule.over` does.

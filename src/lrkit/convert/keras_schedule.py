@@ -1,4 +1,4 @@
-"""The class behind `to_keras`. It imports Keras, and Keras imports it by this module's name when it loads a model."""
+"""The class behind `to_keras`, in a module that may import Keras. Import it before Keras loads a model that has one."""
 
 from __future__ import annotations
 
@@ -54,11 +54,13 @@ class KerasSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: i
 class _Ops:
     """`keras.ops` as the namespace of a schedule's formulas."""
 
-    cos = staticmethod(ops.cos)
     exp = staticmethod(ops.exp)
     sqrt = staticmethod(ops.sqrt)
     tanh = staticmethod(ops.tanh)
     where = staticmethod(ops.where)
+
+    def half_wave(self, x: Array) -> Array:
+        return ops.square(ops.cos(0.5 * x))
 
     def real(self, steps: Array) -> Array:
         return ops.cast(steps, keras.config.floatx())
