@@ -89,7 +89,8 @@ def show_training(console: Console, result: TrainResult, plan: Plan, folder: Pat
 
 def _head(console: Console, task: str, plan: Plan) -> None:
     steps = f"{count_text(plan.horizon.steps)} steps"
-    parts = [f"[bold]{_escaped(task)}[/]", _escaped(str(plan.schedule)), plan.optimizer.name, steps]
+    spec = " & ".join((str(plan.schedule), *plan.control))
+    parts = [f"[bold]{_escaped(task)}[/]", _escaped(spec), plan.optimizer.name, steps]
     console.print("\n  " + " [dim]\u00b7[/] ".join(parts) + "\n", soft_wrap=True)
 
 
