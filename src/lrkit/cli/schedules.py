@@ -20,16 +20,26 @@ _STEPS = 1000  # of the little picture
 
 @click.command("schedules")
 @click.argument("name", required=False)
+@click.option("--peers", is_flag=True, help="List the peers whose schedules lrkit knows by their own names.")
 @options.json_option
 @options.debug_option
-def command(*, name: str | None, as_json: bool) -> None:
-    """List the schedules, or explain the one called NAME: arguments, formula, source, when to use it."""
+def command(*, name: str | None, peers: bool, as_json: bool) -> None:
+    """List the schedules, or explain the one called NAME: arguments, formula, source, when to use it.
+
+    A peer's name (transformers) lists its schedules, "transformers:cosine" explains one.
+    """
+    from lrkit.cli.peers import is_peer_name, show_peers
     from lrkit.cli.screen import print_json
     from lrkit.spec import CATALOG
 
+    if peers or (name is not None and is_peer_name(name)):
+        show_peers(name, as_json=as_json)
+        return
     entries = {entry.name: entry for entry in CATALOG}
     if name is not None and name not in entries:
-        raise SpecError(f"unknown schedule {name!r}{did_you_mean(name, entries)}")
+        here = [entry.name for entry in CATALOG if name in entry.also]
+        remedy = f"; here it is {here[-1]!r}" if here else did_you_mean(name, entries)
+        raise SpecError(f"unknown schedule {name!r}{remedy}")
     if as_json:
         shown = CATALOG if name is None else [entries[name]]
         print_json({"schedules": [_data(entry) for entry in shown]})
@@ -41,7 +51,8 @@ def command(*, name: str | None, as_json: bool) -> None:
 
 def _data(entry: Entry) -> dict[str, Any]:
     words = {key: getattr(entry, key) for key in ("name", "example", "formula", "source", "use", "avoid")}
-    return {**words, "arguments": str(_arguments(entry))}
+    ranges = {p.name: p.range for p in entry.parameters}
+    return {**words, "arguments": str(_arguments(entry)), "ranges": ranges, "also": list(entry.also)}
 
 
 def _arguments(entry: Entry) -> str:
@@ -85,7 +96,10 @@ def _show_one(entry: Entry) -> None:
         ("avoid it when", escape(entry.avoid)),
         ("formula (TeX)", escape(entry.formula)),
         ("source", escape(entry.source)),
+        *[(p.name, escape(p.range)) for p in entry.parameters],
     ]
+    if entry.also:
+        rows.append(("elsewhere", escape(", ".join(entry.also))))
     console.print(facts(rows))
     console.print(f"\n  [bold]{escape(entry.example)}[/] over {_STEPS} steps\n", soft_wrap=True)
     curve = parse(entry.example).over(_STEPS)

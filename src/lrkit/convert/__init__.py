@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lrkit.convert._to_keras import to_keras
 from lrkit.convert._to_optax import to_optax
-from lrkit.convert._to_table import from_table, read_csv, to_table, write_csv
+from lrkit.convert._to_table import from_table, read_table, to_table, write_table
 from lrkit.convert._to_torch import to_torch
 from lrkit.convert.dialects import DIALECTS, is_dialect, parse, parse_spec, schedule
 
@@ -14,11 +14,11 @@ __all__ = [
     "is_dialect",
     "parse",
     "parse_spec",
-    "read_csv",
+    "read_table",
     "schedule",
     "to_keras",
     "to_optax",
     "to_table",
     "to_torch",
-    "write_csv",
+    "write_table",
 ]

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import lrkit.spec
 from lrkit.convert.live import schedule_of
 from lrkit.convert.peers import (
     composer,
@@ -33,10 +34,10 @@ from lrkit.convert.peers import (
 from lrkit.duration import brief
 from lrkit.errors import SpecError, did_you_mean
 from lrkit.schedule import Schedule
-from lrkit.spec import parse as parse_spec_text
+from lrkit.spec import Spec
 from lrkit.spec.text import parse_call
 
-__all__ = ["DIALECTS", "REACTIONS", "parse", "schedule"]
+__all__ = ["DIALECTS", "REACTIONS", "is_dialect", "parse", "parse_spec", "schedule"]
 
 Table = Mapping[str, Callable[..., Schedule]]
 
@@ -113,13 +114,31 @@ def parse(text: str) -> Schedule:
     >>> str(parse("cosine(to=0)"))
     'cosine(to=0)'
     """
-    if not isinstance(text, str) or ":" not in text.partition("(")[0]:
-        return parse_spec_text(text)
+    if not is_dialect(text):
+        return lrkit.spec.parse(text)
     peer, call = _split(text)
     try:
-        return parse_call(call, _names(peer), noun=f"{peer} schedule")
+        return parse_call(call, _names(peer), noun="schedule")
     except SpecError as error:
         raise SpecError(f"{peer}: {error}") from None
+
+
+def parse_spec(text: str) -> Spec:
+    """As `lrkit.spec.parse_spec`, where the schedule may be a call in a peer's dialect.
+
+    >>> str(parse_spec("d2l:SquareRootScheduler & plateau(patience=5)"))
+    'inverse_sqrt(1).after(continue) & plateau(patience=5)'
+    """
+    if not is_dialect(text):
+        return lrkit.spec.parse_spec(text)
+    call, sign, controllers = text.partition("&")
+    control = lrkit.spec.parse_spec(f"hold() & {controllers}").control if sign else ()
+    return Spec(parse(call), control)
+
+
+def is_dialect(text: object) -> bool:
+    """Whether a text has a peer's name in front, as no spec has."""
+    return isinstance(text, str) and ":" in text.partition("(")[0]
 
 
 def _check_names(where: str, signature: inspect.Signature, given: Mapping[str, object]) -> None:
