@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrkit.errors import SpecError
+from lrkit.errors import HorizonError, SpecError
 from lrkit.schedule import (
     Schedule,
     cosine,
@@ -196,6 +196,15 @@ def test_a_table_takes_the_arrays_of_any_library() -> None:
     assert table(np.array([1, 0.5, 0.25], dtype=np.float32)) == listed
     assert table(torch.tensor([1, 0.5, 0.25])) == listed
     assert hash(table((1.0, 0.5, 0.25))) == hash(listed)
+
+
+def test_a_long_table_makes_no_long_message() -> None:
+    long = table([k / 7 for k in range(10_000)], duration=50)
+    with pytest.raises(
+        HorizonError, match=r"the phases take 50 steps of 40 steps \(table\(\[0.* \.\.\. "
+    ) as caught:
+        long.over(40)
+    assert len(str(caught.value)) < 300
 
 
 @given(steps=STEPS, first=st.integers(1, 40), limit=st.integers(1, 5), k=st.floats(0.5, 3), to=LEVELS)

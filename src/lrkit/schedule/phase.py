@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 from lrkit.duration import Duration
 from lrkit.errors import SpecError
 from lrkit.schedule.core import Schedule
-from lrkit.schedule.printing import value_text
+from lrkit.schedule.printing import shortened, value_text
 from lrkit.schedule.track import Block, Motion, Piece, Track
 
 __all__ = ["Phase"]
@@ -68,9 +68,8 @@ class Phase(Schedule):
         if block.steps:
             return Track((Piece(block.start, block.stop, motion.formula, str(self)),), motion.end)
         if (self.duration is None or self.duration.amount) and not self._is_spare:
-            block.notes.append(
-                f"{self} gets none of {block.horizon.steps} steps; what follows starts at {motion.end:.6g}"
-            )
+            none = f"{shortened(str(self))} gets none of {block.horizon.steps} steps"
+            block.notes.append(f"{none}; what follows starts at {motion.end:.6g}")
         return Track((), motion.end)
 
     def _written(self, *, python: bool) -> str:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from lrkit.duration import Duration
 
-__all__ = ["misfit_text", "number_text", "steps_text", "value_text"]
+__all__ = ["misfit_text", "number_text", "shortened", "steps_text", "value_text"]
 
 
 def number_text(x: float) -> str:
@@ -36,11 +36,19 @@ def steps_text(steps: Fraction) -> str:
     return f"{number} step{'' if steps == 1 else 's'}"
 
 
+def shortened(text: str) -> str:
+    """A spec for a message: in the middle of a long one, such as a table, what is left out is dots."""
+    return text if len(text) <= 120 else f"{text[:70]} ... {text[-45:]}"
+
+
 def misfit_text(
     shown: Sequence[tuple[str, Fraction | None]], count: int, taken: Fraction, given: Fraction
 ) -> str:
     """That `count` phases, of which some are shown, take another length than the one that they are given."""
-    parts = [f"{text}: {'what is left' if steps is None else steps_text(steps)}" for text, steps in shown]
+    parts = [
+        f"{shortened(text)}: {'what is left' if steps is None else steps_text(steps)}"
+        for text, steps in shown
+    ]
     remedy = "shorten one" if taken > given else "append >> hold(), or leave one length out"
     more = ", ..." if count > len(shown) else ""
     return f"the phases take {steps_text(taken)} of {steps_text(given)} ({', '.join(parts)}{more}): {remedy}"

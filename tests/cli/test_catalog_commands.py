@@ -1,8 +1,9 @@
-"""`lrkit plot` draws every schedule of the catalog, and each that can stand alone by its bare name."""
+"""The command line learns of every schedule from the catalog: `lrkit plot` draws it, `lrkit schedules` explains it."""
 
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -37,3 +38,20 @@ def test_a_bare_name_is_drawn_or_told_what_it_lacks(lrkit, entry):
     else:
         (drawn,) = json.loads(outcome.out)["schedules"]
         assert parse(drawn["schedule"]) == entry.build()
+
+
+@pytest.mark.parametrize("entry", CATALOG, ids=lambda entry: entry.name)
+def test_its_arguments_are_told_with_their_ranges(lrkit, entry):
+    outcome = lrkit("schedules", entry.name)
+    for parameter in entry.parameters:
+        first_words = " ".join(parameter.range.split()[:4])
+        assert re.search(rf"^ +{parameter.name} +{re.escape(first_words)}", outcome.out, re.MULTILINE)
+    (told,) = json.loads(lrkit("schedules", entry.name, "--json").out)["schedules"]
+    assert told["ranges"] == {parameter.name: parameter.range for parameter in entry.parameters}
+    assert told["also"] == list(entry.also)
+
+
+def test_a_name_from_elsewhere_leads_to_the_one_here(lrkit):
+    outcome = lrkit("schedules", "StepLR")
+    assert outcome.code == 2
+    assert "unknown schedule 'StepLR'; here it is 'staircase'" in outcome.err
