@@ -10,6 +10,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+# A room of which the package's own name is public, as in torch: `from lrkit import lr_scheduler`.
+_ROOMS = ("lr_scheduler",)
+
 _ROOM_OF = {
     "Curve": "schedule",
     "Duration": "duration",
@@ -66,10 +69,12 @@ _ROOM_OF = {
     "wsd": "schedule",
 }
 
-__all__ = sorted([*_ROOM_OF, "__version__"])
+__all__ = sorted([*_ROOM_OF, *_ROOMS, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"lrkit.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'lrkit' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"lrkit.{_ROOM_OF[name]}"), name)

@@ -1,3 +1,4 @@
+from lrkit import lr_scheduler as lr_scheduler
 from lrkit.control import plateau as plateau
 from lrkit.duration import Duration as Duration
 from lrkit.duration import Horizon as Horizon

@@ -1,0 +1,340 @@
+"""The classes that go on from the lr they find: what others did to it before, or do in between, stays done.
+
+Where torch multiplies the lr by a ratio at each step, and drifts, these compute it anew from the start of the
+schedule: lr(t) = low + span u(t), where u is the schedule's factor (from 1) and low is eta_min, or 0. Only an lr
+that somebody else has written moves the span: found at step k, it makes it (lr - low) / u(k), so that schedulers
+on one optimizer multiply.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from math import isclose
+from operator import index
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.optim.lr_scheduler import _warn_get_lr_called_within_step
+
+from lrkit.errors import SpecError
+from lrkit.lr_scheduler.ahead import CHUNK, Ahead
+from lrkit.lr_scheduler.twin import Group, Rate, Twin, like, put
+from lrkit.schedule import Schedule
+
+__all__ = ["Chainable", "whole"]
+
+_MOVED = "_lrkit_spans"
+"""Where a state keeps the (low, span) of each group, if somebody else has moved them."""
+
+_DRIFT = 1e-6
+"""How far, relatively, a saved lr may lie off the formula: torch's own drift, in float32 tensors too."""
+
+
+class Chainable(Twin):
+    """Rates that go on from the lr that is found.
+
+    `_known` is the step that `_now` belongs to. `_handed` is what `get_lr` last gave, and for which step: a host
+    that writes that itself has changed nothing. `_rows` are the rates to come, by step; `_quiet` says whether it is
+    worth reading them ahead.
+    """
+
+    __slots__ = ("_ahead", "_count", "_handed", "_known", "_lows", "_quiet", "_rows", "_spans", "_versions")
+
+    _ahead: Ahead | None
+    _count: int
+    _handed: tuple[int, list[float]]
+    _known: int
+    _lows: list[float]
+    _quiet: bool
+    _rows: dict[int, Any]  # a float or a list of them, as `_now`
+    _spans: list[float]
+    _versions: list[tuple[int, int] | None]
+
+    _acts_when_built = False
+    """Whether, built with last_epoch=k, it does what step k + 1 does to the lr; else it finds that done."""
+
+    _parameters: tuple[str, ...] = ()
+    """The fields that say which schedule it is."""
+
+    @abstractmethod
+    def _schedule(self) -> Schedule:
+        """The factors, from 1 before anything is done."""
+
+    def _low(self, group: Group) -> float:
+        """The rate that is approached in a group."""
+        del group
+        return 0.0
+
+    def _clock(self) -> int | None:
+        """The step of the schedule; None where it has none, as between two steps."""
+        return whole(self.last_epoch)
+
+    def step(self, epoch: Any = None) -> None:
+        """One step on; see torch's class."""
+        t = self.last_epoch + 1
+        try:
+            row = self._rows[t]
+        except KeyError:
+            row = self._read_ahead(t)
+        groups = self.optimizer.param_groups
+        if row is None or epoch is not None or len(groups) != self._count:
+            self._step_with_care(epoch)
+            return
+        now = self._now
+        if row.__class__ is float:
+            for group in groups:
+                if group["lr"] is not now:
+                    self._take_back(row)
+                    return
+                group["lr"] = row
+        else:
+            for group, rate, held in zip(groups, row, now):  # type: ignore[arg-type]  # noqa: B905 - as long as groups
+                if group["lr"] is not held:
+                    self._take_back(row)
+                    return
+                group["lr"] = rate
+        self.last_epoch = self._known = t
+        self._step_count += 1
+        self._now = row
+
+    def get_lr(self) -> list[Rate]:
+        """The rates at `last_epoch`, whichever step the groups are at: the same however often it is asked."""
+        _warn_get_lr_called_within_step(self)
+        ahead, t = self._factors(), self._clock()
+        if ahead is None or t is None:
+            return super().get_lr()
+        self._look(ahead)
+        u = ahead.at(t)
+        rates = [low + span * u for low, span in zip(self._lows, self._spans, strict=True)]
+        self._handed = t, rates
+        return [
+            like(group["lr"], rate) for group, rate in zip(self.optimizer.param_groups, rates, strict=True)
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """torch's state, and under one key more what others have done to the lrs, if they have."""
+        state = super().state_dict()
+        spans = [*map(list, zip(self._lows, self._spans, strict=True))]
+        return state if spans == self._untouched() else {**state, _MOVED: spans}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `Twin.load_state_dict`. Mended, the schedule is the one asked for here, not the saved one."""
+        state = dict(state_dict)
+        moved = state.pop(_MOVED, None)
+        if self.defects == "mended":
+            state = {key: value for key, value in state.items() if key not in self._parameters}
+        super().load_state_dict(state)
+        self._recall(moved)
+
+    def _recall(self, moved: list[list[float]] | None) -> None:
+        """Find the spans that belong to a loaded state."""
+        rates, ahead, t = self._rates(), self._factors(), self._clock()
+        self._known, self._handed = self.last_epoch, (self.last_epoch, [])
+        self._versions = [_version(group["lr"]) for group in self.optimizer.param_groups]
+        spans = self._untouched() if moved is None else moved
+        self._lows, self._spans = [low for low, _ in spans], [span for _, span in spans]
+        if moved is not None or ahead is None or t is None:
+            return
+        u = ahead.at(t)
+        if self.defects == "mended":
+            due = [low + span * u for low, span in zip(self._lows, self._spans, strict=True)]
+            if self._wrote_all():
+                for group, rate in zip(self.optimizer.param_groups, due, strict=False):
+                    put(group, rate)
+                self._now = due
+                self._settle_in()
+            return
+        for place, rate in enumerate(rates[: len(self._spans)]):
+            if not isclose(rate, self._lows[place] + self._spans[place] * u, rel_tol=_DRIFT, abs_tol=1e-15):
+                self._take(place, rate, u)
+
+    def _untouched(self) -> list[list[float]]:
+        """(low, span) of each group whose base lr is known, if nobody else has written an lr."""
+        pairs = zip(self.optimizer.param_groups, self.base_lrs, strict=False)
+        return [[low := self._low(group), float(base) - low] for group, base in pairs]
+
+    def _get_closed_form_lr(self) -> list[Rate]:
+        ahead, t = self._factors(), self._clock()
+        if ahead is None or t is None:
+            closed: list[Rate] = super()._get_closed_form_lr()  # type: ignore[misc]  # torch's class comes next
+            return closed
+        u = ahead.at(t)
+        rates = [low + span * u for low, span in zip(self._lows, self._spans, strict=True)]
+        return [
+            like(group["lr"], rate) for group, rate in zip(self.optimizer.param_groups, rates, strict=True)
+        ]
+
+    def _update_lr(self, epoch: Any = None) -> None:
+        if (self.last_epoch == -1 and epoch is None) or self._step_count <= 1:
+            self._begin()
+        if epoch is not None and hasattr(self, "_get_closed_form_lr"):
+            self._start_over()
+        super()._update_lr(epoch)
+
+    def _remember(self) -> None:
+        super()._remember()
+        self._rows = {}
+        self._known = self._clock() or 0
+        self._handed = self._known, []
+        self._versions = [_version(group["lr"]) for group in self.optimizer.param_groups]
+        self._count = len(self._versions)
+
+    def _forget(self) -> None:
+        self._ahead = None
+        self._rows = {}
+        self._quiet = False
+
+    def _factors(self) -> Ahead | None:
+        """What the schedule says, ahead; None for parameters that no schedule takes, which go torch's own way."""
+        if self._ahead is None:
+            try:
+                self._ahead = Ahead(self._schedule())
+            except (SpecError, TypeError, ValueError):
+                return None
+        return self._ahead
+
+    def _begin(self) -> None:
+        """Start from the lrs that the groups hold: from before step 0, or from a step in the middle."""
+        self._forget()
+        groups = self.optimizer.param_groups
+        rates = [float(group["lr"]) for group in groups]
+        self._lows = [self._low(group) for group in groups]
+        self._known = self.last_epoch + (not self._acts_when_built)
+        ahead = self._factors()
+        if self.last_epoch < 0 or ahead is None:
+            self._spans = [rate - low for rate, low in zip(rates, self._lows, strict=True)]
+        else:
+            self._spans = [span for _, span in self._untouched()]
+            u = ahead.at(self._known)
+            for place, rate in enumerate(rates if self.defects == "stock" else []):
+                self._take(place, rate, u)
+        self._now, self._handed = rates, (self._known, [])
+        self._versions = [_version(group["lr"]) for group in groups]
+
+    def _start_over(self) -> None:
+        """Forget what others did, as torch does where an epoch is given."""
+        groups = self.optimizer.param_groups
+        late = [float(group.get("initial_lr", group["lr"])) for group in groups[len(self.base_lrs) :]]
+        bases = [float(base) for base in self.base_lrs] + late
+        self._lows = [self._low(group) for group in groups]
+        self._spans = [base - low for base, low in zip(bases, self._lows, strict=False)]
+        self._rows, self._quiet = {}, False
+
+    def _look(self, ahead: Ahead) -> None:
+        """Find what others have done to the lrs since they were last written here."""
+        groups, now = self.optimizer.param_groups, self._rates()
+        handed_at, handed = self._handed
+        self._quiet = True
+        if len(groups) < len(self._spans):  # which ones went, nobody knows
+            del self._spans[:], self._lows[:]
+        if not self._spans:
+            self._sit()
+            self._quiet, self._rows = False, {}
+            return
+        u, moved = ahead.at(max(0, self._known)), False
+        for place, group in enumerate(groups):
+            lr = group["lr"]
+            if place >= len(self._spans):
+                self._spans.append(0.0)
+                self._lows.append(self._low(group))
+                self._join(place, float(lr), u)
+            elif lr is now[place] or self._unchanged(place, lr):
+                continue
+            else:
+                rate = float(lr)
+                if handed and _equal(rate, handed[place], lr):
+                    moved = True
+                    continue
+                if _equal(rate, now[place], lr):
+                    continue
+                self._take(place, rate, u)
+            self._quiet = False
+        if moved:
+            self._known = handed_at
+            self._now = handed
+        if not self._quiet:
+            self._rows = {}
+
+    def _sit(self) -> None:
+        """Take what the groups hold for the lrs of the step that is known."""
+        self._start_over()
+        ahead = self._factors()
+        if ahead is None:
+            return
+        u, groups = ahead.at(max(0, self._known)), self.optimizer.param_groups
+        rates = [float(group["lr"]) for group in groups]
+        for place, rate in enumerate(rates):
+            self._take(place, rate, u)
+        self._now, self._handed = rates, (self._known, [])
+        self._versions = [_version(group["lr"]) for group in groups]
+
+    def _take(self, place: int, rate: float, u: float) -> None:
+        """Go on from a rate that was found where the factor is `u`."""
+        if u:
+            self._spans[place] = (rate - self._lows[place]) / u
+        else:
+            self._lows[place] = rate
+
+    def _join(self, place: int, rate: float, u: float) -> None:
+        """Take in a group that was added: from its own lr, or (mended) at its own lr times the factor."""
+        if self.defects == "stock":
+            self._take(place, rate, u)
+        else:
+            self._spans[place] = rate - self._lows[place]
+
+    def _unchanged(self, place: int, lr: Rate) -> bool:
+        """Whether a tensor is as it was, told without waiting for its device."""
+        return (
+            isinstance(lr, Tensor) and place < len(self._versions) and self._versions[place] == _version(lr)
+        )
+
+    def _offset(self) -> int:
+        """How far the schedule's step is ahead of `last_epoch`."""
+        return 0
+
+    def _read_ahead(self, t: int) -> Any:
+        """The rates of step `t`, with those after it; None where they should be worked out with care."""
+        if not (self._lean and self._quiet) or self._step_count < 2 or whole(t) is None:
+            return None
+        ahead, count = self._factors(), self._count
+        if ahead is None or any(version is not None for version in self._versions):
+            return None
+        alike = len({*zip(self._lows, self._spans, strict=True)}) == 1
+        stop = t + (CHUNK if alike else max(16, 8 * CHUNK // count))
+        units = ahead.chunk(t + self._offset(), stop + self._offset())
+        if alike:
+            rows = (self._lows[0] + self._spans[0] * units).tolist()
+        else:
+            rows = (np.array(self._lows) + np.outer(units, self._spans)).tolist()
+            self._now = self._rates()
+        self._rows = dict(zip(range(t, stop), rows, strict=True))
+        return rows[0]
+
+    def _take_back(self, row: Any) -> None:
+        """Somebody else has written an lr: step again, slowly, from what the groups held."""
+        groups = self.optimizer.param_groups
+        for group, rate, held in zip(
+            groups, row if isinstance(row, list) else [row] * len(groups), self._rates(), strict=True
+        ):
+            if group["lr"] is rate:
+                group["lr"] = held
+        self._step_with_care()
+
+
+def whole(step: Any) -> int | None:
+    """A step that a schedule knows: a whole number from 0."""
+    try:
+        return t if (t := index(step)) >= 0 else None
+    except TypeError:
+        return None
+
+
+def _version(lr: Rate) -> tuple[int, int] | None:
+    """What tells, without reading it, whether a tensor was written since."""
+    return (id(lr), lr._version) if isinstance(lr, Tensor) else None
+
+
+def _equal(rate: float, other: float, lr: Rate) -> bool:
+    """Whether the same number, as far as the group's own precision goes."""
+    return rate == (float(like(lr, other)) if isinstance(lr, Tensor) else other)

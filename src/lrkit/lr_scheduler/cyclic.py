@@ -1,0 +1,123 @@
+"""CyclicLR: triangles between two rates, and the momentum against them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch.optim import Optimizer
+from torch.optim import lr_scheduler as stock
+
+from lrkit.errors import SpecError
+from lrkit.lr_scheduler.ahead import Ahead
+from lrkit.lr_scheduler.momentum import write_momentum
+from lrkit.lr_scheduler.overwriting import Overwriting
+from lrkit.lr_scheduler.twin import Defects, Group, Watched, as_defects
+from lrkit.schedule import cyclic
+
+__all__ = ["CyclicLR"]
+
+
+class CyclicLR(Overwriting, stock.CyclicLR):
+    """Up to `max_lr` in `step_size_up` steps and back to `base_lr`, again and again."""
+
+    __slots__ = ("_ahead",)
+
+    _ahead: Ahead | None
+
+    total_size, step_ratio, mode, gamma, _scale_fn_custom = (
+        Watched(),
+        Watched(),
+        Watched(),
+        Watched(),
+        Watched(),
+    )
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: float | list[float],
+        max_lr: float | list[float],
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: Literal["cycle", "iterations"] = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.8,
+        max_momentum: float = 0.9,
+        last_epoch: int = -1,
+        *,
+        defects: Defects = "stock",
+    ) -> None:
+        self.defects = as_defects(defects)
+        self._forget()
+        super().__init__(
+            optimizer,
+            base_lr,
+            max_lr,
+            step_size_up,
+            step_size_down,
+            mode,
+            gamma,
+            scale_fn,
+            scale_mode,
+            cycle_momentum,
+            base_momentum,
+            max_momentum,
+            last_epoch,
+        )
+
+    def _rates_at(self, t: int) -> float | list[float] | None:
+        height = self._height(t)
+        if height is None:
+            return None
+        if self.cycle_momentum:
+            highs, lows = self.max_momentums, self.base_momentums
+            momenta = [high - (high - low) * height for high, low in zip(highs, lows, strict=True)]
+            write_momentum(self.optimizer.param_groups, momenta, in_betas=self.use_beta1)
+        bases, peaks = self.base_lrs, self.max_lrs
+        base, peak, count = bases[0], peaks[0], len(bases)
+        if count == 1 or (bases.count(base) == count and peaks.count(peak) == count):
+            rate = base + (peak - base) * height
+            return rate if rate.__class__ is float else [float(rate)] * count
+        return [float(low + (high - low) * height) for low, high in zip(bases, peaks, strict=True)]
+
+    def _height(self, t: int) -> float | None:
+        """How far it is from `base_lr` to `max_lr`; None where only torch's own formula says it."""
+        if self._ahead is None:
+            down = self.total_size * (1.0 - self.step_ratio)
+            up, down = round(self.total_size - down), round(down)
+            whole = float(up + down) == self.total_size and up / self.total_size == self.step_ratio
+            if self._scale_fn_custom is not None or not whole:
+                return None
+            try:
+                shape = cyclic(
+                    up,
+                    down=down,
+                    low=0.0,
+                    cycle_decay=0.5 if self.mode == "triangular2" else 1.0,
+                    step_decay=self.gamma if self.mode == "exp_range" else 1.0,
+                )
+            except SpecError:
+                return None
+            self._ahead = Ahead(shape.after("continue"))
+        return self._ahead.at(t) if t >= 0 else None
+
+    def _late(self, place: int, group: Group) -> None:
+        super()._late(place, group)
+        base, peaks = self.base_lrs[place], self.max_lrs
+        peaks.append(
+            peaks[0] if peaks.count(peaks[0]) == len(peaks) else base * (peaks[0] / self.base_lrs[0])
+        )
+        if self.cycle_momentum:
+            for momenta, key in (
+                (self.max_momentums, "max_momentum"),
+                (self.base_momentums, "base_momentum"),
+            ):
+                momenta.append(group.setdefault(key, momenta[0]))
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._ahead = None

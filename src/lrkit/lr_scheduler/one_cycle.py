@@ -1,0 +1,143 @@
+"""OneCycleLR: up to the peak and far down, with the momentum against it, in runs of any length and past their end."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from torch.optim import Optimizer
+from torch.optim import lr_scheduler as stock
+
+from lrkit.lr_scheduler.ahead import CHUNK
+from lrkit.lr_scheduler.momentum import write_momentum
+from lrkit.lr_scheduler.overwriting import Overwriting
+from lrkit.lr_scheduler.twin import After, Defects, Group, Watched, as_after, as_defects
+
+__all__ = ["OneCycleLR"]
+
+
+class Place(NamedTuple):
+    """Where a step lies: which of a group's keys it goes from and to, and the share of the first that is left."""
+
+    lr_from: str
+    lr_to: str
+    momentum_from: str
+    momentum_to: str
+    left: float
+
+
+class OneCycleLR(Overwriting, stock.OneCycleLR):
+    """From `max_lr / div_factor` to `max_lr` to that / `final_div_factor`.
+
+    `after="hold"` keeps the last rate past the end, where torch bounces once and then raises. `defects="mended"`
+    puts the peak on a whole step, so that every run of 2 steps or more rises to it, and ends three phases in time.
+    """
+
+    __slots__ = ("_places",)
+
+    _places: dict[int, Place]
+
+    total_steps, _schedule_phases, _anneal_func_type = Watched(), Watched(), Watched()
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float | list[float],
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: Literal["cos", "linear"] = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float | list[float] = 0.85,
+        max_momentum: float | list[float] = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+        *,
+        after: After = "stock",
+        defects: Defects = "stock",
+    ) -> None:
+        self.after, self.defects = as_after(after), as_defects(defects)
+        self._forget()
+        super().__init__(
+            optimizer,
+            max_lr,
+            total_steps,
+            epochs,
+            steps_per_epoch,
+            pct_start,
+            anneal_strategy,
+            cycle_momentum,
+            base_momentum,
+            max_momentum,
+            div_factor,
+            final_div_factor,
+            three_phase,
+            last_epoch,
+        )
+
+    def _initial_step(self) -> None:
+        if self.defects == "mended":
+            self._schedule_phases = _on_whole_steps(self._schedule_phases, self.total_steps)
+        super()._initial_step()
+
+    def _rates_at(self, t: int) -> float | list[float] | None:
+        place = self._places.get(t) or self._find(t)
+        if place is None:
+            return None
+        source, target, back, forth, left = place
+        groups = self.optimizer.param_groups
+        if self.cycle_momentum:
+            momenta = [(end := group[forth]) + (group[back] - end) * left for group in groups]
+            write_momentum(groups, momenta, in_betas=self.use_beta1)
+        return [float((end := group[target]) + (group[source] - end) * left) for group in groups]
+
+    def _find(self, t: int) -> Place | None:
+        """Read places ahead from step `t` on; None where torch is to raise, or has an older formula."""
+        kind = self.__dict__.get("_anneal_func_type")
+        if t < 0 or kind is None or (t > self.total_steps and self.after == "stock"):
+            return None
+        last = self.total_steps if self.after == "stock" else max(t, self.total_steps) + 1
+        begin, self._places = 0.0, {}
+        phases = self._schedule_phases
+        for number, phase in enumerate(phases):
+            end = phase["end_step"]
+            stop = last if number == len(phases) - 1 else min(last, math.floor(end))
+            steps = np.arange(max(t, math.floor(begin) + 1 if number else 0), min(stop + 1, t + CHUNK))
+            share = (steps - begin) / (end - begin) if end > begin else np.ones(len(steps))
+            if self.after == "hold" or end <= begin:
+                share = np.minimum(share, 1.0)
+            left = 1.0 - share if kind == "linear" else (1.0 + np.cos(np.pi * share)) / 2.0
+            keys = phase["start_lr"], phase["end_lr"], phase["start_momentum"], phase["end_momentum"]
+            for step, x in zip(steps.tolist(), left.tolist(), strict=True):
+                self._places.setdefault(step, Place(*keys, x))
+            begin = end
+        return self._places[t]
+
+    def _late(self, place: int, group: Group) -> None:
+        """The peak of all, if all have one; else its own lr is its peak."""
+        first, *others = self.optimizer.param_groups[:place]
+        same = all(other["max_lr"] == first["max_lr"] for other in others)
+        peak = group.setdefault("max_lr", first["max_lr"] if same else float(group["lr"]))
+        group["initial_lr"] = peak * (first["initial_lr"] / first["max_lr"])
+        group["min_lr"] = peak * (first["min_lr"] / first["max_lr"])
+        for key in ("max_momentum", "base_momentum") if self.cycle_momentum else ():
+            group.setdefault(key, first[key])
+        super()._late(place, group)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._places = {}
+
+
+def _on_whole_steps(phases: list[Any], total: int) -> list[Any]:
+    """The same phases with their peak at a step that there is, and the last one at the end of the run."""
+    last = total - 1
+    peak = min(max(1, math.floor(phases[0]["end_step"] + 0.5)), last)
+    if len(phases) == 3:
+        peak = min(peak, max(1, last // 2))
+    ends = [peak, last] if len(phases) == 2 else [peak, 2 * peak, last]
+    return [{**phase, "end_step": float(end)} for phase, end in zip(phases, ends, strict=True)]

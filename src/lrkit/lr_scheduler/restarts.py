@@ -1,0 +1,125 @@
+"""CosineAnnealingWarmRestarts, whose restarts are found in whole numbers, not by a logarithm."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim import lr_scheduler as stock
+
+from lrkit.lr_scheduler.ahead import Ahead
+from lrkit.lr_scheduler.overwriting import Overwriting
+from lrkit.lr_scheduler.twin import Defects, Watched, as_defects, put
+from lrkit.schedule import cosine
+
+__all__ = ["CosineAnnealingWarmRestarts"]
+
+
+class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts):
+    """A half wave down to `eta_min` in `T_0` steps, the next one `T_mult` times as long, and so on."""
+
+    __slots__ = ("_ahead",)
+
+    _ahead: Ahead | None
+
+    T_i = Watched()
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_0: int,
+        T_mult: int = 1,
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+        *,
+        defects: Defects = "stock",
+    ) -> None:
+        self.defects = as_defects(defects)
+        self._forget()
+        super().__init__(optimizer, T_0, T_mult, eta_min, last_epoch)
+
+    def step(self, epoch: Any = None) -> None:
+        """One step on, or to `epoch`, whole or not; see torch's class."""
+        groups = self.optimizer.param_groups
+        at = self.T_cur + 1
+        if (
+            epoch is not None
+            or groups is not self._groups
+            or len(groups) != self._count
+            or at.__class__ is not int
+            or at >= self.T_i
+            or groups[0]["lr"].__class__ is not float
+        ):
+            self._turn(epoch)
+            return
+        self.T_cur = at
+        self.last_epoch += 1
+        rates = self._rates_at(self.last_epoch)
+        if rates.__class__ is float:
+            for group in groups:
+                group["lr"] = rates
+        else:
+            for group, rate in zip(groups, rates):  # type: ignore[arg-type]  # noqa: B905 - a list, as long as groups
+                group["lr"] = rate
+        self._now = rates
+
+    def _turn(self, epoch: Any) -> None:
+        """A step that may begin a cycle, as torch takes it (which counts no `_step_count` here)."""
+        if epoch is None and self.last_epoch < 0:
+            epoch = 0
+        if epoch is None:
+            epoch = self.last_epoch + 1
+            if self.defects == "mended":
+                self._place(epoch)
+            else:
+                self.T_cur += 1
+                if self.T_cur >= self.T_i:
+                    self.T_cur, self.T_i = self.T_cur % self.T_i, self.T_i * self.T_mult
+        elif epoch < 0:
+            super().step(epoch)  # which says so
+        else:
+            self._place(epoch)
+        self.last_epoch = math.floor(epoch)
+        self._get_lr_called_within_step = True
+        try:
+            rates = self.get_lr()
+        finally:
+            self._get_lr_called_within_step = False
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            put(group, rate)
+        self._remember()
+
+    def _place(self, epoch: Any) -> None:
+        """Find the cycle that an epoch lies in, by going through them."""
+        begun, period = 0, self.T_0
+        if self.T_mult == 1:
+            begun = epoch // period * period
+        while epoch - begun >= period:
+            begun, period = begun + period, period * self.T_mult
+        self.T_cur, self.T_i = epoch - begun, period
+
+    def _initial_step(self) -> None:
+        done = self.last_epoch - (self.defects == "mended")
+        if done >= 0:
+            self._place(done)  # torch takes `last_epoch` for the place in the first cycle
+        super()._initial_step()
+
+    def _rates_at(self, t: int) -> float | list[float]:
+        del t  # T_cur says where it is
+        low, bases, at = self.eta_min, self.base_lrs, self.T_cur
+        if at.__class__ is int:
+            if self._ahead is None:
+                self._ahead = Ahead(cosine(self.T_i))
+            u = self._ahead.at(at)
+        else:
+            u = (1 + math.cos(math.pi * at / self.T_i)) / 2
+        base = bases[0]
+        if len(bases) == 1 or bases.count(base) == len(bases):
+            rate = low + (base - low) * u
+            return rate if rate.__class__ is float else [float(rate)] * len(bases)
+        return [float(low + (each - low) * u) for each in bases]
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._ahead = None
