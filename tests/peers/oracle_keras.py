@@ -1,10 +1,8 @@
-"""Keras itself, in float64 and on its torch backend: on the JAX one its cosine is float32 whatever goes in."""
+"""Keras itself, in float64 and on its torch backend."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -15,25 +13,18 @@ import keras
 from lrkit import convert
 from peers.stepping import Rates
 
-__all__ = ["RATES", "in_float64"]
+__all__ = ["RATES"]
 
 
-@contextmanager
-def in_float64() -> Iterator[None]:
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
+# Before Keras reckons anything: it remembers which types meet in which.
+keras.config.set_floatx("float64")
 
 
 def _of(name: str) -> Rates:
     def rates(parameters: dict[str, Any], n: int) -> list[float]:
         rest = {key: value for key, value in parameters.items() if key != "base_lr"}
-        with in_float64():
-            schedule = getattr(keras.optimizers.schedules, name)(**rest)
-            values = [float(schedule(t)) for t in range(n)]
+        schedule = getattr(keras.optimizers.schedules, name)(**rest)
+        values = [float(schedule(t)) for t in range(n)]
         if name == "CosineDecayRestarts":
             for border in _borders(parameters["first_decay_steps"], parameters["t_mul"], n):
                 values[border] = float("nan")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from convert.peer_draws import DRAWS
-from convert.rate_draws import RATE_DRAWS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
-from lrkit import convert
+from convert.peer_draws import DRAWS
+from convert.rate_draws import RATE_DRAWS
 from peers.oracles import ORACLES
 from peers.parity import compare
 from peers.torch_draws import TORCH_DRAWS

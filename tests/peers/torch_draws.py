@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from convert.peer_draws import RATES, SHARES, STEPS, Drawn
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
+
+from convert.peer_draws import RATES, SHARES, STEPS, Drawn
 
 __all__ = ["TORCH_DRAWS"]
 

@@ -66,8 +66,9 @@ class _Ops:
         return ops.cast(steps, keras.config.floatx())
 
     def clip(self, x: Array, low: float | None, high: float | None) -> Array:
-        x = x if low is None else ops.maximum(x, low)
-        return x if high is None else ops.minimum(x, high)
+        # Not by `maximum`, which in Keras may make float32 of float64.
+        x = x if low is None else ops.where(x < low, low, x)
+        return x if high is None else ops.where(x > high, high, x)
 
     def lookup(self, steps: Array, edges: Any, values: Any) -> Array:
         found = values.astype(keras.config.floatx()) if values.dtype == np.float64 else values
