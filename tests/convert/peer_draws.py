@@ -17,7 +17,7 @@ __all__ = ["DRAWS", "Drawn"]
 Drawn = tuple[dict[str, Any], int]
 
 STEPS = st.integers(1, 300)
-SHARES = st.sampled_from([0.0, 0.1, 0.25, 1.0]) | st.floats(0.0, 1.0)
+SHARES = st.sampled_from([0.0, 0.1, 0.25, 1.0]) | st.floats(1e-6, 1.0)
 POWERS = st.sampled_from([0.5, 1.0, 2.0]) | st.floats(0.1, 4.0)
 RATES = st.sampled_from([1e-3, 0.1, 1.0]) | st.floats(1e-5, 10.0)
 CYCLES = st.sampled_from([0.5, 1.0, 1.5, 2.0]) | st.floats(0.1, 4.0)

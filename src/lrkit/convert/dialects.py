@@ -109,8 +109,8 @@ def schedule(what: object, /, **parameters: object) -> Schedule:
 def parse(text: str) -> Schedule:
     """A spec, as `lrkit.parse` reads it, or one call in a peer's dialect.
 
-    >>> str(parse("diffusers:piecewise_constant(step_rules='1:10,0.1')"))
-    'hold(10, level=1) >> hold(level=0.1)'
+    >>> str(parse("composer:LinearScheduler(t_max='20ba', max_duration='50ba')"))
+    'linear(20, to=0, start=1) >> hold()'
     >>> str(parse("cosine(to=0)"))
     'cosine(to=0)'
     """

@@ -15,6 +15,7 @@ from lrkit.schedule.curve import Ending
 __all__ = [
     "endless_line",
     "every_nth",
+    "for_ever",
     "landing",
     "over_own_length",
     "plateau_instead",
@@ -31,6 +32,11 @@ def ramp(steps: int, *, start: float = 0.0, to: float = 1.0) -> Schedule | None:
 def landing(level: float) -> Schedule:
     """No step at all, but what comes after the end (or next) is at `level`."""
     return hold(0, level=level)
+
+
+def for_ever(level: float) -> Schedule:
+    """`level` until the end and after it; there need not be a step left for it."""
+    return landing(level) >> hold()
 
 
 def sequence(*phases: Schedule | None, after: Ending | None = None) -> Schedule:

@@ -17,7 +17,7 @@ from typing import Final
 
 from lrkit import schedule as s
 from lrkit.convert.arguments import as_flag, as_steps
-from lrkit.convert.pieces import over_own_length, ramp, sequence
+from lrkit.convert.pieces import for_ever, over_own_length, ramp, sequence
 from lrkit.duration import brief
 from lrkit.errors import SpecError
 from lrkit.schedule import Schedule
@@ -67,7 +67,7 @@ def constant(
     clock = _Clock.of(max_duration, dataloader_len, scale_schedule_ratio)
     n = clock.scaled(t_max, "t_max")
     level = as_number(alpha, "alpha")
-    return clock.fit(sequence(s.hold(n, level=level) if n else None, s.hold(level=1.0)), n)
+    return clock.fit(sequence(s.hold(n, level=level) if n else None, for_ever(1.0)), n)
 
 
 def linear(
@@ -318,7 +318,7 @@ def _marks(clock: _Clock, milestones: Sequence[str]) -> list[int]:
 
 
 def _drops(marks: Sequence[int], gamma: float) -> Schedule:
-    return s.milestones(list(marks), factor=gamma).after("continue")
+    return s.milestones(list(marks), factor=gamma, start=1.0).after("continue")
 
 
 def _climb(

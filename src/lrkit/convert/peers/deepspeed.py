@@ -13,7 +13,7 @@ from typing import Final
 
 from lrkit import schedule as s
 from lrkit.convert.arguments import as_factor, as_flag, as_share, as_steps
-from lrkit.convert.pieces import endless_line, landing, over_own_length, sequence
+from lrkit.convert.pieces import endless_line, for_ever, landing, over_own_length, sequence
 from lrkit.schedule import Schedule
 from lrkit.schedule.levels import as_choice, as_number
 
@@ -66,7 +66,7 @@ def one_cycle(
     halves = _halves(cycle_first_step_size, cycle_second_step_size)
     stairs = _stairs(cycle_first_stair_count, cycle_second_stair_count)
     rate, every = as_number(decay_lr_rate, "decay_lr_rate"), as_steps(decay_step_size, "decay_step_size")
-    tail = s.inverse_time(rate, every=every, start=low) if rate and every else s.hold(level=low)
+    tail = s.inverse_time(rate, every=every, start=low) if rate and every else for_ever(low)
     return sequence(*_triangle(halves, stairs, low, high), tail, after="continue")
 
 
@@ -90,7 +90,7 @@ def one_cycle_momentum(
     halves = _halves(cycle_first_step_size, cycle_second_step_size)
     stairs = _stairs(cycle_first_stair_count, cycle_second_stair_count)
     rate, every = as_number(decay_mom_rate, "decay_mom_rate"), as_steps(decay_step_size, "decay_step_size")
-    tail = endless_line(high, high * rate / every) if rate and every else s.hold(level=high)
+    tail = endless_line(high, high * rate / every) if rate and every else for_ever(high)
     return sequence(
         s.hold(1, level=low), sequence(*_triangle(halves, stairs, high, low), tail).skip(1), after="continue"
     )
@@ -111,7 +111,7 @@ def warmup_lr(
     low = as_factor(warmup_min_lr, "warmup_min_lr", base_lr)
     high = 1.0 if warmup_max_lr is None else as_factor(warmup_max_lr, "warmup_max_lr", base_lr)
     up = _rise(warmup_num_steps, warmup_type, low, high)
-    return sequence(s.hold(1, level=low), up, s.hold(level=high))
+    return sequence(s.hold(1, level=low), up, s.hold())
 
 
 def warmup_decay_lr(

@@ -12,7 +12,7 @@ from typing import Final
 from lrkit import schedule as s
 from lrkit.convert.arguments import as_steps
 from lrkit.convert.peers import transformers
-from lrkit.convert.pieces import landing, over_own_length, ramp, sequence
+from lrkit.convert.pieces import for_ever, landing, over_own_length, ramp, sequence
 from lrkit.duration import brief
 from lrkit.errors import SpecError
 from lrkit.schedule import Schedule
@@ -64,7 +64,7 @@ def piecewise_constant(*, step_rules: str) -> Schedule:
         levels[int(until)] = _number(level)
     begins = [0, *sorted(levels)]
     holds = [s.hold(end - begin, level=levels[end]) for begin, end in pairwise(begins)]
-    return sequence(*holds, s.hold(level=_number(last)))
+    return sequence(*holds, for_ever(_number(last)))
 
 
 ENTRIES: Final[Mapping[str, Callable[..., Schedule]]] = {

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from lrkit import schedule as s
 from lrkit.convert.arguments import as_factor, as_numbers, as_steps
-from lrkit.convert.pieces import sequence
+from lrkit.convert.pieces import for_ever, sequence
 from lrkit.duration import brief
 from lrkit.errors import SpecError
 from lrkit.schedule import Schedule
@@ -176,7 +176,7 @@ def _levels(levels: Sequence[float], borders: Sequence[int]) -> Schedule:
         s.hold(end - begin, level=level) if end > begin else None
         for level, (begin, end) in zip(levels, pairwise([0, *borders]), strict=False)
     ]
-    return sequence(*holds, s.hold(level=levels[-1]))
+    return sequence(*holds, for_ever(levels[-1]))
 
 
 def _first(unit: int, mark: int, T: int) -> int:

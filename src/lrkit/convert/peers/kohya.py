@@ -219,12 +219,16 @@ def adafactor(
     return transformers.adafactor(warmup_init=warmup_init, base_lr=learning_rate)
 
 
-def cosine_warmup_with_min_lr(**parameters: object) -> NoReturn:
+def cosine_warmup_with_min_lr(
+    *,
+    lr_warmup_steps: Length = 0,
+    lr_scheduler_min_lr_ratio: float = 0.0,
+    max_train_steps: int = 1600,
+    num_processes: int = 1,
+) -> NoReturn:
     """A name that kohya takes and cannot serve."""
-    raise SpecError(
-        f"kohya hands it arguments that it lacks ({', '.join(parameters) or 'num_warmup_steps'}), a TypeError"
-        " there: use kohya:cosine_with_min_lr"
-    )
+    del lr_warmup_steps, lr_scheduler_min_lr_ratio, max_train_steps, num_processes
+    raise SpecError("kohya hands it arguments that it lacks, a TypeError there: use kohya:cosine_with_min_lr")
 
 
 ENTRIES: Final[Mapping[str, Callable[..., Schedule]]] = {

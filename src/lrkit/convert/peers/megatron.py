@@ -106,7 +106,7 @@ def _in_samples(
     up = ramp(W, start=init, to=high)
     match style:
         case "constant":
-            return sequence(up, s.hold(level=high))
+            return sequence(up, s.hold() if up else s.hold(level=high))
         case "linear":
             return sequence(up, s.linear(T - W, start=high, to=low), s.hold())
         case "cosine":

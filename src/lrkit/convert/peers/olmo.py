@@ -36,9 +36,7 @@ def constant_with_warmup(
 ) -> Schedule:
     """W steps up, then 1; `t_max` only for a fraction to be of."""
     W = _length(warmup, warmup_fraction, t_max, "warmup")
-    return sequence(
-        ramp(W, start=as_factor(warmup_min_lr, "warmup_min_lr", base_lr)), s.hold(level=1.0)
-    ).skip(1)
+    return sequence(ramp(W, start=as_factor(warmup_min_lr, "warmup_min_lr", base_lr)), s.hold()).skip(1)
 
 
 def linear_with_warmup(

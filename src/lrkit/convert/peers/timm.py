@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from lrkit import schedule as s
 from lrkit.convert.arguments import as_factor, as_flag, as_numbers, as_steps
 from lrkit.convert.peers.timm_noise import noisy
-from lrkit.convert.pieces import plateau_instead, ramp, sequence
+from lrkit.convert.pieces import for_ever, plateau_instead, ramp, sequence
 from lrkit.errors import SpecError
 from lrkit.schedule import Schedule
 from lrkit.schedule.levels import as_choice, as_number
@@ -316,7 +316,7 @@ def _cycles(cycle: Cycle, left: Profile, plan: tuple[int, float, float, int], lo
     if growth < 1.0:
         raise SpecError(f"cycle_mul={growth:.6g}: timm breaks down when cycles shrink, give 1 or more")
     if growth == 1.0:
-        return sequence(*(cycle(n, decay**i, low) for i in range(count)), s.hold(level=low))
+        return sequence(*(cycle(n, decay**i, low) for i in range(count)), for_ever(low))
     values = []
     for t in range(_bounded(n * (growth**count - 1) / (growth - 1) + 2)):
         i = math.floor(math.log(1 - t / n * (1 - growth), growth))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lrkit import schedule as s
 from lrkit.convert.arguments import as_steps
-from lrkit.convert.pieces import sequence
+from lrkit.convert.pieces import for_ever, sequence
 from lrkit.duration import brief
 from lrkit.errors import SpecError
 from lrkit.schedule import Schedule
@@ -50,7 +50,7 @@ def noisy(
     if len(noise_draws) != stop - first:
         raise SpecError(f"{len(noise_draws)} noise_draws for the {stop - first} steps of noise_range_t")
     draws = s.table([1.0 + n for n in noise_draws], duration=stop - first)
-    noise = sequence(s.hold(first) if first else None, draws, s.hold(level=1.0))
+    noise = sequence(s.hold(first) if first else None, draws, for_ever(1.0))
     return (schedule.body * noise).after(schedule.ending)
 
 

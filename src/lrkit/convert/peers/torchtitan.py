@@ -7,7 +7,7 @@ from typing import Final
 
 from lrkit import schedule as s
 from lrkit.convert.arguments import as_share, as_steps
-from lrkit.convert.pieces import ramp, sequence
+from lrkit.convert.pieces import for_ever, ramp, sequence
 from lrkit.errors import SpecError
 from lrkit.schedule import Schedule
 from lrkit.schedule.levels import as_choice
@@ -38,7 +38,7 @@ def linear_warmup_stable_decay(
     m = as_share(min_lr_factor, "min_lr_factor")
     up = ramp(W, start=1 / max(1, W), to=1 + 1 / max(1, W))
     if not D:
-        return sequence(up, s.hold(level=1.0))
+        return sequence(up, for_ever(1.0))
     trunk = s.hold(T - D - W, level=1.0) if T - D > W else None
     down = _DECAYS[as_choice(decay_type, "decay_type", tuple(_DECAYS))](D, m)
     return sequence(up, trunk, down, after="continue")
