@@ -74,19 +74,23 @@ JOINTS: dict[str, Make] = {
 EVERY = CHAINABLE | OVERWRITING | JOINTS
 
 
+def _as_if_stepped(optimizer: Any) -> Any:
+    """Torch warns of a scheduler that steps first; to step the optimizer takes longer than all that is tested here."""
+    optimizer._opt_called = True
+    return optimizer
+
+
 def sgd(*lrs: Any) -> SGD:
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in lrs or (0.1,)]
-    return SGD(groups, lr=0.1, momentum=0.9)
+    return _as_if_stepped(SGD(groups, lr=0.1, momentum=0.9))
 
 
 def adam(*lrs: Any) -> Adam:
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in lrs or (0.1,)]
-    return Adam(groups, lr=0.1)
+    return _as_if_stepped(Adam(groups, lr=0.1))
 
 
 def advance(scheduler: Any, steps: int = 1) -> None:
-    # As if the optimizer had been stepped, which takes longer than all that is tested here.
-    scheduler.optimizer._opt_called = True
     for _ in range(steps):
         scheduler.step()
 

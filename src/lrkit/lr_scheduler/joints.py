@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
 from math import isclose, prod
@@ -339,8 +340,9 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
         for member in self._schedulers:
             _undo(member)
         self._initial_step()
-        for _ in range(epoch):
-            self.step()
+        for member in self._schedulers if epoch else ():
+            _leap(member, epoch)
+        self._remember()
 
     def _forget(self) -> None:
         self._rows, self._count = {}, -1
@@ -376,17 +378,27 @@ def _stand(member: Any, step: int) -> None:
     """Bring a member to a step of its own, from the base lrs."""
     if isinstance(member, (SequentialLR, ChainedScheduler)):
         member._update_lr(step)
-    elif isinstance(member, CosineAnnealingWarmRestarts):
-        member.step(step)
     elif isinstance(member, Twin) and not isinstance(member, MultiplicativeLR):
-        member._step_count = step + 1
-        member._update_lr(step)
+        _leap(member, step, anew=step)
     else:
         _write_bases(member)
         _undo(member)
         member._initial_step()
-        for _ in range(step):
-            member.step()
+        _leap(member, step)
+
+
+def _leap(member: Any, step: int, *, anew: int | None = None) -> None:
+    """Bring a member that is at step 0 to another one: from the lrs that it finds, or (`anew`) from the base lrs."""
+    if isinstance(member, CosineAnnealingWarmRestarts):
+        member.step(step)
+    elif isinstance(member, Twin) and not isinstance(member, Joint):
+        member._step_count, member.last_epoch = step + 1, step - 1
+        member._update_lr(anew)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a scheduler that steps before its optimizer: here it has to
+            for _ in range(step):
+                member.step()
 
 
 def _copy(rate: Rate) -> Rate:
