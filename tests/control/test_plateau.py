@@ -98,6 +98,8 @@ def cuts(controller: Plateau, observations: list[Observation]) -> list[int]:
     ("options", "values", "expected"),
     [
         ({"patience": 2}, [1.0] * 10, [4, 7, 10]),
+        ({"patience": 2}, [3.0, 2.0, 1.0, 0.5], []),
+        ({"patience": 2}, [1.0, 0.9, 0.95, 0.93, 0.91], [5]),
         ({"patience": 0}, [1.0] * 4, [2, 3, 4]),
         ({"patience": 2, "cooldown": 2}, [1.0] * 12, [4, 9]),
         ({"patience": 1}, [3.0, 2.0, 1.0, 0.5, 0.25], []),
