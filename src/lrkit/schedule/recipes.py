@@ -79,7 +79,7 @@ def infinite(
 
     The cooldown is a cosine, or an inverse square root whose scale is a tenth of it (alpha = 10); the last
     decay is exponential. Leave it out while the run may go on, and branch it off when a model is wanted.
-    Source: Ibrahim et al., arXiv:2403.08763, section 7.4.
+    Source: Ibrahim et al., arXiv:2403.08763 (infinite learning rate schedules).
 
     >>> str(infinite(decay="10%"))
     'warmup(1%) >> cosine(24%, to=0.55) >> hold() >> exponential(10%, to=0.1)'

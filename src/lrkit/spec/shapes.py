@@ -119,7 +119,7 @@ SHAPES: Final[tuple[Entry, ...]] = (
         example="rex(to=0)",
         formula=r"L + (v - L)\,\tfrac{1 - p}{1 - p/2}",
         source="Chen, Wolfe and Kyrillidis, arXiv:2107.04197",
-        use="the budget is small, and the rate should stay large for most of it",
+        use="the budget is fixed, whether small or large, and the rate may stay large for most of it",
         avoid="a good model is wanted before the end: the rate stays large until late",
         also=("reflected_exponential",),
     ),
