@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -182,3 +185,13 @@ def test_kohya_on_several_processes_is_every_nth_step():
             60
         )
         assert np.allclose(spread.chunk(0, 20), alone(np.arange(0, 60, 3)), atol=1e-15, rtol=0)
+
+
+def test_the_page_names_every_entry():
+    page = (Path(__file__).parents[2] / "docs" / "convert.md").read_text()
+    words = set(re.findall(r"[A-Za-z_]\w*", page))
+    missing = {
+        f"{peer}:{name}" for peer, table in convert.DIALECTS.items() for name in table if name not in words
+    }
+    assert not missing
+    assert set(convert.DIALECTS) <= words
