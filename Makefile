@@ -48,7 +48,7 @@ test-peers: $(PEERS)/.ready
 	$(PEERS)/bin/python -m pytest tests/peers --override-ini filterwarnings=default
 
 golden: $(PEERS)/.ready
-	$(PEERS)/bin/python tests/peers/make_golden.py
+	PYTHONPATH=tests $(PEERS)/bin/python -m peers.make_golden
 
 lint: compiled
 	$(BIN)/ruff format --check .

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from convert.peer_draws import CYCLES, POWERS, RATES, SHARES, STEPS, Drawn
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
+
+from convert.peer_draws import CYCLES, POWERS, RATES, SHARES, STEPS, Drawn
 
 __all__ = ["RATE_DRAWS"]
 

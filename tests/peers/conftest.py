@@ -13,7 +13,7 @@ REPORT = Path(__file__).parents[2] / "bench" / "out" / "peers.json"
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """The table of parity, of what this session compared."""
-    from peers.parity import TABLE, table_text, write_table
+    from convert.parity import TABLE, table_text, write_table
 
     if not TABLE:
         return

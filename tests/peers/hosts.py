@@ -10,8 +10,8 @@ from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torchs
 
 import lrkit
+from convert.stepping import stepped
 from lrkit import lr_scheduler
-from peers.stepping import stepped
 
 __all__ = ["DROP_IN", "EPOCHS", "MAKERS", "PER_EPOCH", "TOTAL", "Make", "expected"]
 

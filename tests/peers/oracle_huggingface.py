@@ -7,7 +7,7 @@ from typing import Any
 from diffusers import optimization as diffusers
 from transformers import optimization as transformers
 
-from peers.stepping import Rates, stepped
+from convert.stepping import Rates, stepped
 
 __all__ = ["RATES"]
 
@@ -36,7 +36,7 @@ _DIFFUSERS = {
 
 
 def _of(function: Any) -> Rates:
-    def rates(parameters: dict[str, Any], n: int) -> list[float]:
+    def rates(parameters: dict[str, Any], n: int, T: int) -> list[float]:
         rest = {name: value for name, value in parameters.items() if name != "base_lr"}
         if function in (transformers.get_constant_schedule, diffusers.get_constant_schedule):
             rest.pop("num_warmup_steps", None)  # get_scheduler drops it
@@ -45,7 +45,7 @@ def _of(function: Any) -> Rates:
     return rates
 
 
-def _adafactor(parameters: dict[str, Any], n: int) -> list[float]:
+def _adafactor(parameters: dict[str, Any], n: int, T: int) -> list[float]:
     """The optimizer's own relative step, which it reckons itself at each update."""
     group = {
         "relative_step": True,

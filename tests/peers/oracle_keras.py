@@ -10,8 +10,8 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras
 
+from convert.stepping import Rates
 from lrkit import convert
-from peers.stepping import Rates
 
 __all__ = ["RATES"]
 
@@ -21,7 +21,7 @@ keras.config.set_floatx("float64")
 
 
 def _of(name: str) -> Rates:
-    def rates(parameters: dict[str, Any], n: int) -> list[float]:
+    def rates(parameters: dict[str, Any], n: int, T: int) -> list[float]:
         rest = {key: value for key, value in parameters.items() if key != "base_lr"}
         schedule = getattr(keras.optimizers.schedules, name)(**rest)
         values = [float(schedule(t)) for t in range(n)]

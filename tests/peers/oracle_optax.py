@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import optax
 
+from convert.stepping import Rates
 from lrkit import convert
-from peers.stepping import Rates
 
 __all__ = ["RATES", "counted"]
 
@@ -26,7 +26,7 @@ def counted(schedule: Any, n: int) -> list[float]:
 
 
 def _of(name: str) -> Rates:
-    def rates(parameters: dict[str, Any], n: int) -> list[float]:
+    def rates(parameters: dict[str, Any], n: int, T: int) -> list[float]:
         rest = {key: value for key, value in parameters.items() if key != "base_lr"}
         schedule = getattr(optax, name)(**rest)
         if rest.get("staircase"):  # all at once, XLA multiplies by the reciprocal, and some stairs come late

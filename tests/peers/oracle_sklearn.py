@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import SGDRegressor
 
-from peers.stepping import Rates
+from convert.stepping import Rates
 
 __all__ = ["RATES"]
 
 
 def _of(policy: str) -> Rates:
-    def rates(parameters: dict[str, Any], n: int) -> list[float]:
+    def rates(parameters: dict[str, Any], n: int, T: int) -> list[float]:
         rest = {key: value for key, value in parameters.items() if key not in ("base_lr", "loss")}
         model = SGDRegressor(penalty=None, shuffle=False, learning_rate=policy, **rest)
         seen = []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from convert.stepping import Rates, sgd
 from peers.alone import load
-from peers.stepping import Rates, sgd
 
 __all__ = ["RATES"]
 
@@ -21,7 +21,7 @@ _CLASSES = (
 
 
 def _of(name: str) -> Rates:
-    def rates(parameters: dict[str, Any], n: int) -> list[float]:
+    def rates(parameters: dict[str, Any], n: int, T: int) -> list[float]:
         rest = {key: value for key, value in parameters.items() if key not in ("base_lr", "noise_draws")}
         optimizer = sgd(parameters.get("base_lr", 1.0))
         scheduler = getattr(_timm, name)(optimizer, **rest)

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from peers import (
-    alone,
-    oracle_huggingface,
-    oracle_keras,
-    oracle_optax,
-    oracle_sklearn,
-    oracle_timm,
-    oracle_torch,
-)
-from peers.stepping import Rates
+from convert import oracle_torch
+from convert.stepping import Rates
+from peers import alone, oracle_huggingface, oracle_keras, oracle_optax, oracle_sklearn, oracle_timm
 
-__all__ = ["ORACLES", "VERSIONS"]
+__all__ = ["ORACLES", "TOLERANCE", "VERSIONS"]
 
 ORACLES: dict[str, Rates] = {
     name: rates
@@ -35,3 +28,6 @@ VERSIONS: dict[str, str] = {
     "sklearn": version("scikit-learn"),
     "timm": alone.version("timm"),
 }
+
+TOLERANCE: dict[str, float] = {}
+"""Of peers that reckon in float32: what may lie between, of the peak."""

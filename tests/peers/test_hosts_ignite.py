@@ -9,8 +9,8 @@ import pytest
 from ignite.engine import Engine, Events
 from ignite.handlers.param_scheduler import LRScheduler
 
+from convert.stepping import sgd
 from peers.hosts import MAKERS, PER_EPOCH, TOTAL, Make, expected
-from peers.stepping import sgd
 
 
 def run(make: Make, *, legacy: bool) -> list[float]:

@@ -10,8 +10,8 @@ from torch.optim import lr_scheduler as torchs
 from torch.optim.swa_utils import SWALR, AveragedModel
 
 import lrkit
+from convert.stepping import sgd
 from lrkit import lr_scheduler
-from peers.stepping import sgd
 
 CASES = {
     "CosineAnnealingLR": (lambda m, o: m.CosineAnnealingLR(o, 6)),

@@ -11,8 +11,8 @@ from torch.optim import SGD, Optimizer
 
 __all__ = ["Rates", "sgd", "stepped"]
 
-Rates = Callable[[dict[str, Any], int], list[float]]
-"""The peer's own rates of updates 0 .. n - 1 for given parameters."""
+Rates = Callable[[dict[str, Any], int, int], list[float]]
+"""The peer's own rates of updates 0 .. n - 1 for given parameters, in a run of T."""
 
 
 def sgd(lr: float = 1.0, **more: float) -> Optimizer:

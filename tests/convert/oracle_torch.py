@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.swa_utils import SWALR
 
-from peers.stepping import Rates, stepped
+from convert.stepping import Rates, stepped
 
 __all__ = ["RATES"]
 
@@ -41,18 +41,18 @@ def made(name: str, parameters: dict[str, Any], optimizer: Optimizer) -> Any:
 
 
 def _of(name: str) -> Rates:
-    def rates(parameters: dict[str, Any], n: int) -> list[float]:
+    def rates(parameters: dict[str, Any], n: int, T: int) -> list[float]:
         return stepped(lambda o: made(name, parameters, o), n, parameters.get("base_lr", 1.0))
 
     return rates
 
 
-def _one_cycle(parameters: dict[str, Any], n: int) -> list[float]:
+def _one_cycle(parameters: dict[str, Any], n: int, T: int) -> list[float]:
     """Without step T, to which torch lets one go, and then bounces back or divides by 0."""
     return stepped(lambda o: made("OneCycleLR", parameters, o), min(n, parameters["total_steps"]))
 
 
-def _sequential(parameters: dict[str, Any], n: int) -> list[float]:
+def _sequential(parameters: dict[str, Any], n: int, T: int) -> list[float]:
     def make(optimizer: Optimizer) -> Any:
         members = [made(name, own, optimizer) for name, own in parameters["schedulers"]]
         return lr_scheduler.SequentialLR(optimizer, members, parameters["milestones"])
@@ -60,7 +60,7 @@ def _sequential(parameters: dict[str, Any], n: int) -> list[float]:
     return stepped(make, n)
 
 
-def _chained(parameters: dict[str, Any], n: int) -> list[float]:
+def _chained(parameters: dict[str, Any], n: int, T: int) -> list[float]:
     def make(optimizer: Optimizer) -> Any:
         return lr_scheduler.ChainedScheduler(
             [made(name, own, optimizer) for name, own in parameters["schedulers"]]
