@@ -12,30 +12,34 @@ from lrkit.schedule import Curve, Schedule
 
 __all__ = ["CHUNK", "Ahead"]
 
-CHUNK = 1024  # steps read ahead: numpy's fixed cost is spread thin, and the lists stay small
+CHUNK = 1024  # steps read ahead: numpy's fixed cost is spread thin, and the tables stay small
 
 
-class Ahead:
-    """The factors of a schedule: `at(step)` for one, `chunk(start, stop)` for many; the same numbers."""
+class Ahead(dict[int, float]):
+    """`ahead[step]` is the factor of one step, `ahead.chunk(start, stop)` those of many: the same numbers.
 
-    __slots__ = ("_curve", "_start", "_values")
+    A dictionary, because nothing in Python is quicker to ask; what it does not hold it reads when asked.
+    """
+
+    __slots__ = ("_curve",)
 
     def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
             )  # what a schedule has to say was never said by the class it stands for
             self._curve: Curve = schedule.over(natural_length(schedule))
-        self._start = 0
-        self._values: list[float] = []
 
-    def at(self, step: int) -> float:
-        """The factor of one step."""
-        place = step - self._start
-        if not 0 <= place < len(self._values):
-            self._start, place = step, 0
-            self._values = self._curve.chunk(step, step + CHUNK).tolist()
-        return self._values[place]
+    def __missing__(self, step: int) -> float:
+        factors = self._curve.chunk(step, step + CHUNK).tolist()
+        self.clear()
+        self.update(zip(range(step, step + CHUNK), factors, strict=True))
+        factor: float = factors[0]
+        return factor
+
+    def __reduce__(self) -> tuple[type[Ahead], tuple[Schedule]]:
+        return Ahead, (self._curve.schedule,)
 
     def chunk(self, start: int, stop: int) -> npt.NDArray[np.float64]:
         """The factors of the steps from `start` to before `stop`."""

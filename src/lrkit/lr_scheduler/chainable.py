@@ -105,7 +105,7 @@ class Chainable(Twin):
         if ahead is None or t is None:
             return super().get_lr()
         self._look(ahead)
-        u = ahead.at(t)
+        u = ahead[t]
         rates = [low + span * u for low, span in zip(self._lows, self._spans, strict=True)]
         self._handed = t, rates
         return [
@@ -136,7 +136,7 @@ class Chainable(Twin):
         self._lows, self._spans = [low for low, _ in spans], [span for _, span in spans]
         if moved is not None or ahead is None or t is None:
             return
-        u = ahead.at(t)
+        u = ahead[t]
         if self.defects == "mended":
             due = [low + span * u for low, span in zip(self._lows, self._spans, strict=True)]
             if self._wrote_all():
@@ -159,7 +159,7 @@ class Chainable(Twin):
         if ahead is None or t is None:
             closed: list[Rate] = super()._get_closed_form_lr()  # type: ignore[misc]  # torch's class comes next
             return closed
-        u = ahead.at(t)
+        u = ahead[t]
         rates = [low + span * u for low, span in zip(self._lows, self._spans, strict=True)]
         return [
             like(group["lr"], rate) for group, rate in zip(self.optimizer.param_groups, rates, strict=True)
@@ -206,7 +206,7 @@ class Chainable(Twin):
             self._spans = [rate - low for rate, low in zip(rates, self._lows, strict=True)]
         else:
             self._spans = [span for _, span in self._untouched()]
-            u = ahead.at(self._known)
+            u = ahead[self._known]
             for place, rate in enumerate(rates if self.defects == "stock" else []):
                 self._take(place, rate, u)
         self._now, self._handed = rates, (self._known, [])
@@ -232,7 +232,7 @@ class Chainable(Twin):
             self._sit()
             self._quiet, self._rows = False, {}
             return
-        u, moved = ahead.at(max(0, self._known)), False
+        u, moved = ahead[max(0, self._known)], False
         for place, group in enumerate(groups):
             lr = group["lr"]
             if place >= len(self._spans):
@@ -262,7 +262,7 @@ class Chainable(Twin):
         ahead = self._factors()
         if ahead is None:
             return
-        u, groups = ahead.at(max(0, self._known)), self.optimizer.param_groups
+        u, groups = ahead[max(0, self._known)], self.optimizer.param_groups
         rates = [float(group["lr"]) for group in groups]
         for place, rate in enumerate(rates):
             self._take(place, rate, u)

@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler as stock
 
 from lrkit.errors import SpecError
 from lrkit.lr_scheduler.ahead import Ahead
-from lrkit.lr_scheduler.momentum import write_momentum
+from lrkit.lr_scheduler.momentum import between, write_momentum
 from lrkit.lr_scheduler.overwriting import Overwriting
 from lrkit.lr_scheduler.twin import Defects, Group, Watched, as_defects
 from lrkit.schedule import cyclic
@@ -70,40 +70,36 @@ class CyclicLR(Overwriting, stock.CyclicLR):
         )
 
     def _rates_at(self, t: int) -> float | list[float] | None:
-        height = self._height(t)
-        if height is None:
+        ahead = self._ahead
+        if ahead is None:
+            ahead = self._heights()
+        if ahead is None or t < 0:
             return None
+        height = ahead[t]
         if self.cycle_momentum:
-            highs, lows = self.max_momentums, self.base_momentums
-            momenta = [high - (high - low) * height for high, low in zip(highs, lows, strict=True)]
-            write_momentum(self.optimizer.param_groups, momenta, in_betas=self.use_beta1)
-        bases, peaks = self.base_lrs, self.max_lrs
-        base, peak, count = bases[0], peaks[0], len(bases)
-        if count == 1 or (bases.count(base) == count and peaks.count(peak) == count):
-            rate = base + (peak - base) * height
-            return rate if rate.__class__ is float else [float(rate)] * count
-        return [float(low + (high - low) * height) for low, high in zip(bases, peaks, strict=True)]
+            groups, highs, lows = self.optimizer.param_groups, self.max_momentums, self.base_momentums
+            write_momentum(groups, between(highs, lows, height), in_betas=self.use_beta1)
+        return between(self.base_lrs, self.max_lrs, height)
 
-    def _height(self, t: int) -> float | None:
-        """How far it is from `base_lr` to `max_lr`; None where only torch's own formula says it."""
-        if self._ahead is None:
-            down = self.total_size * (1.0 - self.step_ratio)
-            up, down = round(self.total_size - down), round(down)
-            whole = float(up + down) == self.total_size and up / self.total_size == self.step_ratio
-            if self._scale_fn_custom is not None or not whole:
-                return None
-            try:
-                shape = cyclic(
-                    up,
-                    down=down,
-                    low=0.0,
-                    cycle_decay=0.5 if self.mode == "triangular2" else 1.0,
-                    step_decay=self.gamma if self.mode == "exp_range" else 1.0,
-                )
-            except SpecError:
-                return None
-            self._ahead = Ahead(shape.after("continue"))
-        return self._ahead.at(t) if t >= 0 else None
+    def _heights(self) -> Ahead | None:
+        """How far it is from `base_lr` to `max_lr` at each step; None where only torch's own formula says it."""
+        down = self.total_size * (1.0 - self.step_ratio)
+        up, down = round(self.total_size - down), round(down)
+        whole = float(up + down) == self.total_size and up / self.total_size == self.step_ratio
+        if self._scale_fn_custom is not None or not whole:
+            return None
+        try:
+            shape = cyclic(
+                up,
+                down=down,
+                low=0.0,
+                cycle_decay=0.5 if self.mode == "triangular2" else 1.0,
+                step_decay=self.gamma if self.mode == "exp_range" else 1.0,
+            )
+        except SpecError:  # a gamma that no schedule takes
+            return None
+        self._ahead = Ahead(shape.after("continue"))
+        return self._ahead
 
     def _late(self, place: int, group: Group) -> None:
         super()._late(place, group)

@@ -114,13 +114,20 @@ class MultiplicativeLR(Overwriting, stock.MultiplicativeLR):
         self._known, self._handed = self.last_epoch, (self.last_epoch, [])
 
     def _rates_at(self, t: int) -> Any:  # as LambdaLR
-        lambdas, groups = self.lr_lambdas, self.optimizer.param_groups
+        lambdas, groups, now = self.lr_lambdas, self.optimizer.param_groups, self._now
         if self._known != t - 1:
             return None
         self._known = t
-        if lambdas.count(lambdas[0]) < len(lambdas):
+        function, count = lambdas[0], len(lambdas)
+        if count > 1 and lambdas.count(function) < count:
             return [group["lr"] * f(t) for group, f in zip(groups, lambdas, strict=True)]
-        factor = lambdas[0](t)
+        factor = function(t)
+        if now.__class__ is float and factor.__class__ is float:
+            for group in groups:
+                if group["lr"] is not now:
+                    break
+            else:
+                return now * factor
         return [group["lr"] * factor for group in groups]
 
     def _late(self, place: int, group: Group) -> None:

@@ -244,7 +244,7 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
             member.step()
         groups = self.optimizer.param_groups
         if plain and self._spans:
-            u = prod(member._factors().at(member.last_epoch) for member in self._schedulers)
+            u = prod(member._factors()[member.last_epoch] for member in self._schedulers)
             for group, span in zip(groups, self._spans, strict=True):
                 group["lr"] = span * u  # the members' steps give the same but for their rounding
         self._remember()
@@ -276,7 +276,7 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
         rates = [group["lr"] for group in groups]
         if self._spans and rates == now and len(self._spans) == len(rates):
             return True
-        u = prod(member._factors().at(member._known) for member in self._schedulers)
+        u = prod(member._factors()[member._known] for member in self._schedulers)
         bases = [float(base) for base in self._schedulers[0].base_lrs]
         bases += [float(group.get("initial_lr", group["lr"])) for group in groups[len(bases) :]]
         whole = [

@@ -85,11 +85,22 @@ class OneCycleLR(Overwriting, stock.OneCycleLR):
         super()._initial_step()
 
     def _rates_at(self, t: int) -> float | list[float] | None:
-        place = self._places.get(t) or self._find(t)
-        if place is None:
-            return None
-        source, target, back, forth, left = place
+        try:
+            source, target, back, forth, left = self._places[t]
+        except KeyError:
+            place = self._find(t)
+            if place is None:
+                return None
+            source, target, back, forth, left = place
         groups = self.optimizer.param_groups
+        if len(groups) == 1:  # many runs have one group only, and lists take their time
+            (group,) = groups
+            end = group[target]
+            rate = end + (group[source] - end) * left
+            if self.cycle_momentum:
+                low = group[forth]
+                write_momentum(groups, low + (group[back] - low) * left, in_betas=self.use_beta1)
+            return rate if rate.__class__ is float else [float(rate)]
         if self.cycle_momentum:
             momenta = [(end := group[forth]) + (group[back] - end) * left for group in groups]
             write_momentum(groups, momenta, in_betas=self.use_beta1)

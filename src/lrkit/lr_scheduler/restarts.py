@@ -55,7 +55,7 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
             return
         self.T_cur = at
         self.last_epoch += 1
-        rates = self._rates_at(self.last_epoch)
+        rates = self._rates_at(at)
         if rates.__class__ is float:
             for group in groups:
                 group["lr"] = rates
@@ -106,18 +106,20 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
         super()._initial_step()
 
     def _rates_at(self, t: int) -> float | list[float]:
-        del t  # T_cur says where it is
+        """The rates at `T_cur`: here it is not the step that says where a cycle is."""
+        del t
         low, bases, at = self.eta_min, self.base_lrs, self.T_cur
         if at.__class__ is int:
-            if self._ahead is None:
-                self._ahead = Ahead(cosine(self.T_i))
-            u = self._ahead.at(at)
+            ahead = self._ahead
+            if ahead is None:
+                ahead = self._ahead = Ahead(cosine(self.T_i))
+            u = ahead[at]
         else:
             u = (1 + math.cos(math.pi * at / self.T_i)) / 2
-        base = bases[0]
-        if len(bases) == 1 or bases.count(base) == len(bases):
+        base, count = bases[0], len(bases)
+        if count == 1 or bases.count(base) == count:
             rate = low + (base - low) * u
-            return rate if rate.__class__ is float else [float(rate)] * len(bases)
+            return rate if rate.__class__ is float else [float(rate)] * count
         return [float(low + (each - low) * u) for each in bases]
 
     def _forget(self) -> None:
