@@ -57,3 +57,18 @@ def test_tune_takes_it_too_and_its_final_training_has_something_to_watch(lrkit, 
     assert outcome.code == 0, outcome
     assert "warmup(5%) >> hold() & plateau(patience=5, after=5%)" in outcome.out
     assert '"validation loss"' in (tmp_path / "run" / "record.jsonl").read_text()
+
+
+def test_the_controllers_are_listed_and_explained(lrkit):
+    listed = lrkit("schedules")
+    assert any(line.split()[:1] == ["plateau"] for line in listed.out.splitlines())
+    told = lrkit("schedules", "plateau")
+    assert told.code == 0
+    for words in ["plateau(mode=min, factor=0.1", "ReduceLROnPlateau", "a decay laid over it ends lower"]:
+        assert words in told.out
+    data = json.loads(lrkit("schedules", "--json").out)
+    assert [each["name"] for each in data["controllers"]] == ["plateau"]
+    assert json.loads(lrkit("schedules", "plateau", "--json").out)["controllers"][0]["rule"]
+    near = lrkit("schedules", "platau")
+    assert near.code == 2
+    assert "did you mean 'plateau'?" in near.err

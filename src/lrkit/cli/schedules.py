@@ -24,26 +24,40 @@ _STEPS = 1000  # of the little picture
 @options.json_option
 @options.debug_option
 def command(*, name: str | None, peers: bool, as_json: bool) -> None:
-    """List the schedules, or explain the one called NAME: arguments, formula, source, when to use it.
+    """List schedules and controllers, or explain the one called NAME: arguments, formula, source, when to use it.
 
     A peer's name (transformers) lists its schedules, "transformers:cosine" explains one.
     """
+    from lrkit.cli.controllers import controller_data, show_controller, show_controllers
     from lrkit.cli.peers import is_peer_name, show_peers
     from lrkit.cli.screen import print_json
-    from lrkit.spec import CATALOG
+    from lrkit.spec import CATALOG, CONTROLLERS
 
     if peers or (name is not None and is_peer_name(name)):
         show_peers(name, as_json=as_json)
         return
     entries = {entry.name: entry for entry in CATALOG}
+    controllers = [entry for entry in CONTROLLERS if name in (None, entry.name)]
+    if name is not None and controllers:
+        if as_json:
+            print_json({"schedules": [], "controllers": [controller_data(entry) for entry in controllers]})
+        else:
+            show_controller(controllers[0])
+        return
     if name is not None and name not in entries:
         here = [entry.name for entry in CATALOG if name in entry.also]
-        remedy = f"; here it is {here[-1]!r}" if here else did_you_mean(name, entries)
+        remedy = (
+            f"; here it is {here[-1]!r}"
+            if here
+            else did_you_mean(name, [*entries, *(e.name for e in CONTROLLERS)])
+        )
         raise SpecError(f"unknown schedule {name!r}{remedy}")
     if as_json:
         shown = CATALOG if name is None else [entries[name]]
-        print_json({"schedules": [_data(entry) for entry in shown]})
+        known = [controller_data(entry) for entry in controllers]
+        print_json({"schedules": [_data(entry) for entry in shown], "controllers": known})
     elif name is None:
+        show_controllers(CONTROLLERS)
         _show_all(CATALOG)
     else:
         _show_one(entries[name])
