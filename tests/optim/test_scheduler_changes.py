@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -407,3 +409,75 @@ def test_warnings_of_a_phase_without_steps_come_once() -> None:
         other.load_state_dict(scheduler.state_dict())
     told = [str(each.message) for each in caught if "gets none" in str(each.message)]
     assert len(told) == 2  # each Scheduler when it was built
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("update"), st.integers(1, 7)),
+        st.tuples(st.just("observe"), st.sampled_from([0.5, 1.0, 2.0])),
+        st.tuples(st.just("extend"), st.sampled_from(["stretch", "hold", "continue", "again"])),
+        st.tuples(
+            st.just("replace"), st.sampled_from(["cosine(to=0.1)", "hold()", "warmup(20%) >> linear(to=0)"])
+        ),
+        st.tuples(st.just("decay"), st.integers(2, 9)),
+        st.tuples(st.just("rescale"), st.sampled_from([0.5, 2.0])),
+        st.tuples(st.just("resume"), st.sampled_from(["state first", "optimizer first"])),
+        st.tuples(st.just("join"), st.sampled_from([0.25, 1.0])),
+    ),
+    max_size=14,
+)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:plateau.* was given no metric", "ignore:.*nothing to warm up", "ignore:.*gets none"
+)
+@pytest.mark.parametrize("clock", ["updates", "calls"])
+@given(operations=OPERATIONS)
+@settings(max_examples=60, deadline=None)
+def test_whatever_happens_the_lr_is_base_times_gain_times_curve(clock: Any, operations: list[Any]) -> None:
+    def build(lrs: list[float]) -> tuple[SGD, Scheduler]:
+        optimizer = sgd(*lrs)
+        return optimizer, Scheduler(
+            optimizer, COSINE, 30, clock=clock, control=[plateau(patience=1, factor=0.5, eps=0)]
+        )
+
+    bases, gains, curve, done = [0.5], [1.0], parse(COSINE).over(30), 0
+    optimizer, scheduler = build(bases)
+    for name, value in operations:
+        left = curve.steps - done
+        if name == "update":
+            for _ in range(min(value, left)):
+                optimizer.step()
+                scheduler.step()
+                done += 1
+        elif name == "observe":
+            (action,) = scheduler.observe(value)
+            gains = [gain * factor for gain, factor in zip(gains, action.factors, strict=True)]
+        elif name == "extend" and left:
+            scheduler.extend(curve.steps + 10, how=value)
+            curve = curve.extend(curve.steps + 10, at=done, how=value)
+        elif name == "replace" and left:
+            scheduler.replace(value)
+            curve = curve.replace(parse(value), at=done)
+        elif name == "decay":
+            scheduler.decay_now(value, "linear(to=0)")
+            curve = curve.decay(linear(to=0), value, at=done)
+        elif name == "rescale":
+            scheduler.rescale(value)
+            bases = [base * value for base in bases]
+        elif name == "join" and len(bases) < 3:
+            optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))], "lr": value})
+            bases, gains = [*bases, value], [*gains, 1.0]
+        elif name == "resume":
+            saved, state = optimizer.state_dict(), scheduler.state_dict()
+            optimizer, scheduler = build([9.0] * len(bases))
+            if value == "optimizer first":
+                optimizer.load_state_dict(saved)
+            scheduler.load_state_dict(state)
+            if value == "state first":
+                optimizer.load_state_dict(saved)
+            assert scheduler.state_dict() == state
+        expected = [base * gain * curve(done) for base, gain in zip(bases, gains, strict=True)]
+        assert scheduler.get_last_lr() == pytest.approx(expected, rel=1e-12, abs=0)
+        assert rates(optimizer) == scheduler.get_last_lr()
+        assert (scheduler.done, scheduler.horizon.steps) == (done, curve.steps)

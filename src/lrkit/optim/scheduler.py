@@ -184,7 +184,8 @@ class Scheduler(LRScheduler):
         `metric` is a number (a one-element tensor is waited for), or numbers by name where controllers name
         theirs. It may come as often as it is measured; `step` is the number of updates that were done when it
         was, if that is not now. One that is None, or has not the name, is a MetricError unless `missing="skip"`
-        leaves those controllers out. Gives what each of them did. Raises MetricError, and changes nothing then.
+        leaves those controllers out. Gives what each of them did; without control it is not looked at. Raises
+        MetricError, and changes nothing then.
         """
         at = self.done if step is None else as_step(step)
         lrs = self.get_last_lr()
