@@ -14,11 +14,11 @@ class Run:
 
     def __init__(self, max_duration, dataloader_len, scale_schedule_ratio):
         self.per_epoch, self.ratio = dataloader_len, scale_schedule_ratio
-        self.batches = int(int(max_duration[:-2]) * scale_schedule_ratio) * dataloader_len
+        self.epochs = int(int(max_duration[:-2]) * scale_schedule_ratio)
 
     def __call__(self, time, ratio=None):
         if time.endswith("dur"):
-            return int(float(time[:-3]) * self.batches)
+            return int(float(time[:-3]) * self.per_epoch * self.epochs)
         batches = int(time[:-2]) * (self.per_epoch if time.endswith("ep") else 1)
         return int(batches * (self.ratio if ratio is None else ratio))
 
@@ -63,6 +63,7 @@ def share(t, run, t_max="1dur", W=0):
 
 COMPOSER = {
     "ConstantScheduler": composer(lambda t, run, *, alpha, t_max: alpha if t < run(t_max) else 1.0),
+    "ConstantWithWarmupScheduler": composer_warm(lambda t, run, *, alpha, W: alpha, top=lambda k: k["alpha"]),
     "CosineAnnealingScheduler": composer(
         lambda t, run, *, t_max, alpha_f: alpha_f + (1 - alpha_f) * cos01(share(t, run, t_max))
     ),
@@ -217,7 +218,7 @@ def torchtitan(t, T, *, total_steps, warmup_steps, decay_ratio, decay_type, min_
 
 
 def part(k, name, T):
-    return k[name] if name in k else round(T * k[f"{name}_fraction"])
+    return k[name] if name in k else round(T * k.get(f"{name}_fraction", 0.1))
 
 
 def olmo(shape):
@@ -281,31 +282,19 @@ def olmo_cos_linear(c, N, W, low, k):
     return olmo_tail(c, N, k, olmo_cos(N - D, N, W, low, k)) if c >= N - D else olmo_cos(c, N, W, low, k)
 
 
-def olmo_wsds(t, T, *, period_lengths, base_lr, decay_min_lr, **k):
+def olmo_wsds(t, T, *, period_lengths, base_lr, decay_min_lr, period_lr_multipliers=None, **k):
     c, floor = t + 1, decay_min_lr / base_lr
-    first = period_lengths[0]
-    W, D = min(part(k, "warmup", first), first), min(part(k, "decay", first), first)
-    if first < W + D:
-        W = round(W * first / (W + D))
-        k = {"decay": first - W} if "decay" in k else {"decay_fraction": (first - W) / first}
-    begin = 0
+    peaks = period_lr_multipliers or [1.0] * len(period_lengths)
+    W = part(k, "warmup", period_lengths[0])
+    if c < W:
+        return peaks[0] * c / W
     if c >= sum(period_lengths):
         return floor
-    number = 0
-    while c > begin + period_lengths[number]:
-        begin, number = begin + period_lengths[number], number + 1
-    length = period_lengths[number]
-    W = 0 if number else W
-    D = min(part(k, "decay", length), length)
-    at, S = c - begin, length - W - D
-    if at < W:
-        return at / W
-    if at < W + S:
-        return 1.0
-    if at >= length:
-        return floor
-    q = (at - W - S) / D
-    return 1 / (q / max(floor, 0.1) + (1 - q))
+    number, at, lengths = 0, c - W, [period_lengths[0] - W, *period_lengths[1:]]
+    while at > lengths[number]:
+        at, number = at - lengths[number], number + 1
+    D = part(k, "decay", period_lengths[number])
+    return floor + (peaks[number] - floor) * min(lengths[number] - at, D) / D
 
 
 ORACLES = {
@@ -329,7 +318,9 @@ ORACLES = {
     "olmo:ConstantWithWarmup": olmo(lambda c, N, W, low, k: ramp(c, W, low) if c <= W else 1.0),
     "olmo:CosWithWarmup": olmo(olmo_cos),
     "olmo:CosWithWarmupAndLinearDecay": olmo(olmo_cos_linear),
-    "olmo:ExponentialScheduler": lambda t, T, *, t_max, lr_min: lr_min * (1 / lr_min) ** ((t + 1) / t_max),
+    "olmo:ExponentialScheduler": lambda t, T, *, t_max, lr_min: (
+        lr_min * (1 / lr_min) ** min(1.0, (t + 1) / t_max)
+    ),
     "olmo:HalfCosWithWarmup": olmo(olmo_half_cos),
     "olmo:InvSqrtWithWarmup": olmo(olmo_inv_sqrt),
     "olmo:LinearWithWarmup": olmo(olmo_linear),

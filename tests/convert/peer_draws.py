@@ -275,6 +275,7 @@ def _composer(
 _T_MAX = st.sampled_from(["1dur", "0.5dur", "2ep", "9ba"])
 _COMPOSER: dict[str, SearchStrategy[Drawn]] = {
     "ConstantScheduler": _composer({"alpha": SHARES, "t_max": _T_MAX}),
+    "ConstantWithWarmupScheduler": _composer({"alpha": SHARES}, warm=True),
     "CosineAnnealingScheduler": _composer({"t_max": _T_MAX, "alpha_f": SHARES}),
     "CosineAnnealingWarmRestartsScheduler": _composer(
         {
@@ -524,7 +525,7 @@ def _torchtitan(draw: DrawFn) -> Drawn:
 def _olmo(draw: DrawFn, *, alpha: bool = False, decay: bool = False, floor: float = 0.0) -> Drawn:
     T = draw(st.integers(4, 300))
     base = draw(RATES)
-    drawn: dict[str, Any] = {"t_max": T, "base_lr": base, "warmup_min_lr": base * draw(st.floats(0.0, 0.9))}
+    drawn: dict[str, Any] = {"t_max": T, "base_lr": base, "warmup_min_lr": base * draw(st.floats(0.0, 0.4))}
     least = 1 if floor else 0
     if draw(st.booleans()):
         drawn["warmup"] = draw(st.integers(least, max(1, T // 2)))
@@ -535,7 +536,7 @@ def _olmo(draw: DrawFn, *, alpha: bool = False, decay: bool = False, floor: floa
     if decay:
         drawn["decay_min_lr"] = base * draw(st.floats(0.0, 0.3) | st.just(0.0)) * (floor or 1.0)
         if draw(st.booleans()):
-            drawn["decay"] = draw(st.integers(1, max(1, T // 3)))
+            drawn |= {"decay": draw(st.integers(1, max(1, T // 3))), "decay_fraction": None}
         else:
             drawn["decay_fraction"] = draw(st.floats(0.25, 0.4))
     return drawn, T
@@ -543,17 +544,20 @@ def _olmo(draw: DrawFn, *, alpha: bool = False, decay: bool = False, floor: floa
 
 @st.composite
 def _wsds(draw: DrawFn) -> Drawn:
-    lengths = draw(st.lists(st.integers(1, 60), min_size=1, max_size=4))
+    lengths = draw(st.lists(st.integers(20, 60), min_size=1, max_size=4))
     base = draw(RATES)
     drawn: dict[str, Any] = {
         "period_lengths": lengths,
         "base_lr": base,
-        "decay_min_lr": base * draw(SHARES) * 0.9,
+        "decay_min_lr": base * draw(SHARES) * 0.09,
     }
+    few = st.integers(0, 10)
+    drawn |= {"warmup": draw(few)} if draw(st.booleans()) else {"warmup_fraction": draw(st.floats(0.0, 0.45))}
     drawn |= (
-        {"warmup": draw(st.integers(0, 20))} if draw(st.booleans()) else {"warmup_fraction": draw(SHARES)}
+        {"decay": draw(few) + 1} if draw(st.booleans()) else {"decay_fraction": draw(st.floats(0.05, 0.45))}
     )
-    drawn |= {"decay": draw(st.integers(0, 20))} if draw(st.booleans()) else {"decay_fraction": draw(SHARES)}
+    if draw(st.booleans()):
+        drawn["period_lr_multipliers"] = [draw(st.floats(0.1, 1.0)) for _ in lengths]
     return drawn, sum(lengths)
 
 
@@ -561,7 +565,7 @@ _OLMO: dict[str, SearchStrategy[Drawn]] = {
     "ConstantScheduler": st.tuples(st.just({}), _run()),
     "ConstantWithWarmup": _olmo(),
     "CosWithWarmup": _olmo(alpha=True),
-    "CosWithWarmupAndLinearDecay": _olmo(alpha=True, decay=True),
+    "CosWithWarmupAndLinearDecay": _olmo(alpha=True, decay=True, floor=1e-3),
     "ExponentialScheduler": STEPS.flatmap(
         lambda T: st.tuples(
             st.fixed_dictionaries({"t_max": st.just(T), "lr_min": st.floats(1e-6, 1.0)}), st.just(T)

@@ -138,12 +138,12 @@ def test_negative_rates_end_at_0():
     assert short(10) == pytest.approx(0.1)
     assert short(11) < 0.1
     assert short(14) == 0.0
-    assert peer("olmo:WSD", 10, t_max=10, warmup=2, decay=4)(14) == 0.0
+    assert peer("olmo:WSD", 10, t_max=10, warmup=2, decay=4, decay_fraction=None)(14) == 0.0
     assert parse("warmup(2) >> linear(to=0.1)").over(10)(14) == 0.1
 
 
 def test_olmo_s_last_update_is_lost():
-    assert peer("olmo:WSD", 10, t_max=10, warmup=2, decay=4)(9) == 0.0
+    assert peer("olmo:WSD", 10, t_max=10, warmup=2, decay=4, decay_fraction=None)(9) == 0.0
     assert parse("warmup(2) >> hold() >> linear(4, to=0)").over(10)(9) == 0.25
 
 

@@ -105,8 +105,8 @@ def test_a_wrong_text_is_told_in_one_line(text, said):
         ("kohya:constant", {"lr_warmup_steps": 5}, "use 'constant_with_warmup'"),
         ("kohya:piecewise_constant", {"lr_scheduler_args": ["step_rules=1:100,0.1"]}, "quote text"),
         ("composer:StepScheduler", {"step_size": "1ep"}, "needs dataloader_len"),
-        ("olmo:WSD", {"t_max": 10, "warmup": 2}, "exactly one of decay and decay_fraction"),
-        ("olmo:WSD", {"t_max": 10, "warmup": 8, "decay": 8}, "do not fit into t_max=10"),
+        ("olmo:WSD", {"t_max": 10, "warmup": 2, "decay": 3}, "exactly one of decay and decay_fraction"),
+        ("olmo:WSD", {"t_max": 10, "warmup": 8, "decay_fraction": 0.8}, "do not fit into t_max=10"),
         ("torch", {}, "write 'peer:name'"),
     ],
 )

@@ -2,7 +2,7 @@
 
 Times are "10ba", "2ep" and "0.1dur" (a share of the run), as there; `max_duration` is the Trainer's, `dataloader_len`
 its batches per epoch (needed where epochs occur), `scale_schedule_ratio` its ratio. All become whole batches by
-int(), which is never rounding up.
+int(), which is never rounding up. Checked against mosaicml 0.32.1.
 
 Defects: int() makes 28 batches of 0.29dur of 100, and none at all of 0.1dur of 9, so that a warmup is gone (with a
 warning there). Percent in lrkit are exact and round half up.
@@ -174,6 +174,22 @@ def multi_step_with_warmup(
     return sequence(*_climb(clock, t_warmup, 1.0, scale_warmup), drops.skip(W))
 
 
+def constant_with_warmup(
+    *,
+    t_warmup: str,
+    alpha: float = 1.0,
+    t_max: str = "1dur",
+    scale_warmup: bool = False,
+    max_duration: str,
+    dataloader_len: int | None = None,
+    scale_schedule_ratio: float = 1.0,
+) -> Schedule:
+    """alpha t / W up to W = t_warmup, then alpha for ever; the rest as in LinearWithWarmupScheduler."""
+    clock = _Clock.of(max_duration, dataloader_len, scale_schedule_ratio)
+    level = as_number(alpha, "alpha")
+    return _then(clock, t_warmup, t_max, scale_warmup, lambda n: s.hold(n, level=level), level)
+
+
 def linear_with_warmup(
     *,
     t_warmup: str,
@@ -232,6 +248,7 @@ def polynomial_with_warmup(
 
 ENTRIES: Final[Mapping[str, Callable[..., Schedule]]] = {
     "ConstantScheduler": constant,
+    "ConstantWithWarmupScheduler": constant_with_warmup,
     "CosineAnnealingScheduler": cosine_annealing,
     "CosineAnnealingWarmRestartsScheduler": cosine_annealing_warm_restarts,
     "CosineAnnealingWithWarmupScheduler": cosine_annealing_with_warmup,
@@ -248,9 +265,10 @@ ENTRIES: Final[Mapping[str, Callable[..., Schedule]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Clock:
-    """What turns a time into batches: the run's length in them, the batches per epoch, and the schedule's ratio."""
+    """What turns a time into batches: the run's length in them and in epochs, and the schedule's ratio."""
 
     batches: int
+    epochs: int | None
     per_epoch: int | None
     ratio: float
 
@@ -265,7 +283,7 @@ class _Clock:
         batches = length * _known(per_epoch, max_duration) if unit == "ep" else length
         if batches < 1:
             raise SpecError(f"max_duration={max_duration!r} times {scale:.6g} is no batch at all")
-        return cls(batches, per_epoch, scale)
+        return cls(batches, length if unit == "ep" else None, per_epoch, scale)
 
     def scaled(self, time: str, name: str) -> int:
         """A time in batches, times the ratio; a share is one of the scaled run already."""
@@ -289,7 +307,12 @@ class _Clock:
     def _batches(self, time: str, name: str, ratio: float) -> int:
         amount, unit = _read(time, name)
         if unit == "dur":
-            return int(amount * self.batches)
+            # In the peer's order of multiplication: int() of the float makes 29 batches of 100, or 28.
+            return (
+                int(amount * self.batches)
+                if self.epochs is None
+                else int(amount * (self.per_epoch or 1) * self.epochs)
+            )
         return int(int(amount) * (_known(self.per_epoch, time) if unit == "ep" else 1) * ratio)
 
 
@@ -348,6 +371,6 @@ def _then(
         raise SpecError(
             f"t_max={t_max!r} ends before the run, {clock.batches} batches: the peer refuses that"
         )
-    if W >= T:
-        raise SpecError(f"t_warmup={t_warmup!r} leaves no batch before t_max={t_max!r}")
+    if W >= T:  # the peer's progress is 0 then, for ever
+        return clock.fit(sequence(*_climb(clock, t_warmup, top, scale_warmup), for_ever(top)), W)
     return clock.fit(sequence(*_climb(clock, t_warmup, top, scale_warmup), decay(T - W), s.hold()), T)

@@ -2,7 +2,7 @@
 
 So the engine's first `step()` sets index 0 again, and the Warmup schedules give updates 0 and 1 the same rate: from
 0, two updates are lost (a defect; `warmup(W)` loses none). Absolute rates become factors of `base_lr`. Where W is
-warmup_num_steps, the peer takes max(2, W). Checked against the formulas of DeepSpeed 0.19.8.
+warmup_num_steps, the peer takes max(2, W). Checked against DeepSpeed 0.19.8.
 """
 
 from __future__ import annotations

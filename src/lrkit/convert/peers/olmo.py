@@ -1,8 +1,9 @@
 """OLMo-core's schedulers. They count from 1: update t has c = t + 1, so that the last of T updates has c = T.
 
 Lengths are in steps (the peer counts tokens alike). Exactly one of `warmup` and `warmup_fraction` is given, likewise
-`decay` and `decay_fraction`; a fraction is of the run and rounds halves to even. `t_max` is the run's length, or
-what stands in its place. `warmup_min_lr` and `decay_min_lr` are absolute: `base_lr` makes factors of them.
+`decay` and `decay_fraction` (0.1, where that is not set to None); a fraction is of the run and rounds halves to even.
+`t_max` is the run's length, or what stands in its place. `warmup_min_lr` and `decay_min_lr` are absolute: `base_lr`
+makes factors of them. Checked against ai2-olmo-core 3.0.0. Its ComposableScheduler and SequentialScheduler are `>>`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lrkit import schedule as s
-from lrkit.convert.arguments import as_factor, as_share, as_steps, only_one
+from lrkit.convert.arguments import as_factor, as_numbers, as_share, as_steps
 from lrkit.convert.pieces import landing, ramp, sequence
 from lrkit.duration import brief
 from lrkit.errors import SpecError
@@ -107,16 +108,16 @@ def inv_sqrt_with_warmup(
 def power_lr(
     *,
     t_max: int,
-    power: float = 0.51,
+    b: float = -0.51,
     warmup: int | None = None,
     warmup_fraction: float | None = None,
     decay: int | None = None,
-    decay_fraction: float | None = None,
+    decay_fraction: float | None = 0.1,
     warmup_min_lr: float = 0.0,
     decay_min_lr: float = 0.0,
     base_lr: float = 1.0,
 ) -> Schedule:
-    """W steps up, (c / W)^-power, and in the last D steps a line from where that is to decay_min_lr.
+    """W steps up, (c / W)^b, and in the last D steps a line from where that is to decay_min_lr.
 
     Source: Shen et al., arXiv:2408.13359. Without a warmup the peer divides by 0: a SpecError.
     """
@@ -124,7 +125,7 @@ def power_lr(
     D = _length(decay, decay_fraction, T, "decay")
     if not W or W > T - D:
         raise SpecError(f"warmup={W} must lie above 0 (the peer would divide by it) and end before the decay")
-    k = as_number(power, "power", above=0.0)
+    k = as_number(-b, "-b", above=0.0)
     trunk = s.power(W, exponent=k, start=1.0, duration=T - D - W) if T - D > W else None
     return _declining((up, trunk), D, ((T - D) / W) ** -k, as_factor(decay_min_lr, "decay_min_lr", base_lr))
 
@@ -135,7 +136,7 @@ def wsd(
     warmup: int | None = None,
     warmup_fraction: float | None = None,
     decay: int | None = None,
-    decay_fraction: float | None = None,
+    decay_fraction: float | None = 0.1,
     warmup_min_lr: float = 0.0,
     decay_min_lr: float = 0.0,
     base_lr: float = 1.0,
@@ -160,7 +161,7 @@ def cos_with_warmup_and_linear_decay(
     warmup: int | None = None,
     warmup_fraction: float | None = None,
     decay: int | None = None,
-    decay_fraction: float | None = None,
+    decay_fraction: float | None = 0.1,
     warmup_min_lr: float = 0.0,
     decay_min_lr: float = 0.0,
     base_lr: float = 1.0,
@@ -179,6 +180,7 @@ def cos_with_warmup_and_linear_decay(
 def wsds(
     *,
     period_lengths: Sequence[int],
+    period_lr_multipliers: Sequence[float] | None = None,
     warmup: int | None = None,
     warmup_fraction: float | None = None,
     decay: int | None = None,
@@ -187,45 +189,40 @@ def wsds(
     decay_min_lr: float = 0.0,
     base_lr: float = 1.0,
 ) -> Schedule:
-    """Periods of a stable part and a decay, the first with a warmup; each ends at decay_min_lr, the next is at 1 again.
+    """Periods of a stable part and a line to decay_min_lr, the first with a warmup; each begins at its own peak.
 
-    In the decay 1 / factor goes along a straight line from 1 to 1 / max(floor, 0.1). Fractions are of a period.
-    Where warmup and decay overrun the first period, both shrink, and the decay does so in all periods.
+    Fractions are of a period (the warmup's of the first). Source: Wen et al., arXiv:2410.05192.
     """
     lengths = [as_steps(n, "period_lengths", least=1) for n in period_lengths]
-    if not lengths:
-        raise SpecError("period_lengths takes a list of lengths, such as [1000, 500]")
-    only_one(warmup=warmup, warmup_fraction=warmup_fraction)
-    only_one(decay=decay, decay_fraction=decay_fraction)
-    W, D = (
-        _length(whole, part, lengths[0], name)
-        for whole, part, name in ((warmup, warmup_fraction, "warmup"), (decay, decay_fraction, "decay"))
+    peaks = (
+        [1.0] * len(lengths)
+        if period_lr_multipliers is None
+        else as_numbers(period_lr_multipliers, "multipliers")
     )
-    W, D = min(W, lengths[0]), min(D, lengths[0])
-    if lengths[0] < W + D:
-        W = round(W * lengths[0] / (W + D))
-        shrunk = lengths[0] - W
-        decay, decay_fraction = (shrunk, None) if decay is not None else (None, shrunk / lengths[0])
+    if not lengths or len(peaks) != len(lengths):
+        raise SpecError("period_lengths takes a list of lengths, and period_lr_multipliers as many numbers")
     floor = as_factor(decay_min_lr, "decay_min_lr", base_lr)
-    up = ramp(W, start=as_factor(warmup_min_lr, "warmup_min_lr", base_lr))
-    parts: list[Schedule | None] = [up]
-    for number, length in enumerate(lengths):
-        D = min(_length(decay, decay_fraction, length, "decay"), length)
+    W = _length(warmup, warmup_fraction, lengths[0], "warmup")
+    parts = [ramp(W, start=as_factor(warmup_min_lr, "warmup_min_lr", base_lr), to=peaks[0])]
+    for number, (length, peak) in enumerate(zip(lengths, peaks, strict=True)):
+        D = _length(decay, decay_fraction, length, "decay")
         S = length - D - (0 if number else W)
-        fall = s.inverse_time(1 / max(floor, 0.1) - 1, every=D, start=1.0, duration=D) if D else None
-        body = [part for part in (s.hold(S, level=1.0) if S else None, fall) if part is not None]
+        if S < 0 or not D:
+            raise SpecError(
+                f"period {number} of {length} steps has a decay of {D}: it needs one, and room for it"
+            )
+        whole = sequence(s.hold(S, level=peak) if S else None, s.linear(D, start=peak, to=floor))
         # The step on which a period begins belongs to the one before it, which ends there.
-        whole = sequence(*body) if body else None
-        parts += [whole.skip(1) if number and whole else whole, s.hold(1, level=floor)]
+        parts += [whole.skip(1) if number else whole, s.hold(1, level=floor)]
     return sequence(*parts).skip(1)
 
 
-def exponential(*, t_max: int, lr_min: float, base_lr: float = 1.0) -> Schedule:
-    """lr_min (base_lr / lr_min)^(c / t_max): upwards, a range test."""
+def exponential(*, t_max: int, lr_min: float = 1e-9, base_lr: float = 1.0) -> Schedule:
+    """lr_min (base_lr / lr_min)^(c / t_max), upwards (a range test), and base_lr from c = t_max on."""
     T, low = as_steps(t_max, "t_max", least=1), as_factor(lr_min, "lr_min", base_lr)
     if not low > 0.0:
         raise SpecError("lr_min takes a rate above 0")
-    return s.exponential(T + 1, rate=1.0 / low, every=T, start=low).skip(1).after("continue")
+    return sequence(s.exponential(T, start=low, to=1.0), s.hold()).skip(1)
 
 
 ENTRIES: Final[Mapping[str, Callable[..., Schedule]]] = {
@@ -246,7 +243,7 @@ ENTRIES: Final[Mapping[str, Callable[..., Schedule]]] = {
 def _length(whole: int | None, fraction: float | None, of: int | None, name: str) -> int:
     """A length, given as such or as a fraction of the run."""
     if (whole is None) == (fraction is None):
-        raise SpecError(f"exactly one of {name} and {name}_fraction is to be given")
+        raise SpecError(f"exactly one of {name} and {name}_fraction is to be given, the other None")
     if whole is not None:
         return as_steps(whole, name)
     if of is None:
