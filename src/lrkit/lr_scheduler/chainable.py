@@ -77,17 +77,21 @@ class Chainable(Twin):
             row = self._rows[t]
         except KeyError:
             row = self._read_ahead(t)
-        groups = self.optimizer.param_groups
-        if row is None or epoch is not None or len(groups) != self._count:
+        if epoch is not None or row is None:
             self._step_with_care(epoch)
             return
-        now = self._now
+        now, groups = self._now, self.optimizer.param_groups
         if row.__class__ is float:
             for group in groups:
-                if group["lr"] is not now:
+                if (
+                    group["lr"] is not now
+                ):  # nor is the lr of a group that was added: no two floats are one object
                     self._take_back(row)
                     return
                 group["lr"] = row
+        elif len(groups) != self._count:
+            self._step_with_care()
+            return
         else:
             for group, rate, held in zip(groups, row, now):  # type: ignore[arg-type]  # noqa: B905 - as long as groups
                 if group["lr"] is not held:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as stock
@@ -68,6 +68,30 @@ class CyclicLR(Overwriting, stock.CyclicLR):
             max_momentum,
             last_epoch,
         )
+
+    def step(self, epoch: Any = None) -> None:
+        """One step on; see torch's class."""
+        group, ahead = self.optimizer.param_groups[-1], self._ahead
+        if (
+            group is not self._single
+            or epoch is not None
+            or ahead is None
+            or group["lr"].__class__ is not float
+        ):
+            super().step(epoch)
+            return
+        t = self.last_epoch + 1
+        height, base = ahead[t], self.base_lrs[0]
+        self._now = group["lr"] = base + (self.max_lrs[0] - base) * height
+        if self.cycle_momentum:
+            high = self.max_momentums[0]
+            momentum = high + (self.base_momentums[0] - high) * height
+            if self.use_beta1:
+                write_momentum([group], momentum, in_betas=True)
+            else:
+                group["momentum"] = momentum
+        self.last_epoch = t
+        self._step_count += 1
 
     def _rates_at(self, t: int) -> float | list[float] | None:
         ahead = self._ahead

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from torch.optim import Optimizer
@@ -17,16 +17,6 @@ from lrkit.lr_scheduler.twin import After, Defects, Group, Watched, as_after, as
 __all__ = ["OneCycleLR"]
 
 
-class Place(NamedTuple):
-    """Where a step lies: which of a group's keys it goes from and to, and the share of the first that is left."""
-
-    lr_from: str
-    lr_to: str
-    momentum_from: str
-    momentum_to: str
-    left: float
-
-
 class OneCycleLR(Overwriting, stock.OneCycleLR):
     """From `max_lr / div_factor` to `max_lr` to that / `final_div_factor`.
 
@@ -34,9 +24,10 @@ class OneCycleLR(Overwriting, stock.OneCycleLR):
     puts the peak on a whole step, so that every run of 2 steps or more rises to it, and ends three phases in time.
     """
 
-    __slots__ = ("_places",)
+    __slots__ = ("_keys", "_left")
 
-    _places: dict[int, Place]
+    _keys: tuple[str, str, str, str]  # of a group: lr from and to, momentum from and to
+    _left: dict[int, float]  # by step, the share of where it comes from
 
     total_steps, _schedule_phases, _anneal_func_type = Watched(), Watched(), Watched()
 
@@ -84,49 +75,65 @@ class OneCycleLR(Overwriting, stock.OneCycleLR):
             self._schedule_phases = _on_whole_steps(self._schedule_phases, self.total_steps)
         super()._initial_step()
 
+    def step(self, epoch: Any = None) -> None:
+        """One step on; see torch's class."""
+        t, group = self.last_epoch + 1, self.optimizer.param_groups[-1]
+        left = self._left.get(t)
+        if (
+            left is None
+            or epoch is not None
+            or group is not self._single
+            or group["lr"].__class__ is not float
+        ):
+            super().step(epoch)
+            return
+        source, target, back, forth = self._keys
+        end = group[target]
+        self._now = group["lr"] = end + (group[source] - end) * left
+        if self.cycle_momentum:
+            end = group[forth]
+            momentum = end + (group[back] - end) * left
+            if self.use_beta1:
+                write_momentum([group], momentum, in_betas=True)
+            else:
+                group["momentum"] = momentum
+        self.last_epoch = t
+        self._step_count += 1
+
     def _rates_at(self, t: int) -> float | list[float] | None:
-        try:
-            source, target, back, forth, left = self._places[t]
-        except KeyError:
-            place = self._find(t)
-            if place is None:
-                return None
-            source, target, back, forth, left = place
+        left = self._left.get(t)
+        if left is None:
+            left = self._find(t)
+        if left is None:
+            return None
+        source, target, back, forth = self._keys
         groups = self.optimizer.param_groups
-        if len(groups) == 1:  # many runs have one group only, and lists take their time
-            (group,) = groups
-            end = group[target]
-            rate = end + (group[source] - end) * left
-            if self.cycle_momentum:
-                low = group[forth]
-                write_momentum(groups, low + (group[back] - low) * left, in_betas=self.use_beta1)
-            return rate if rate.__class__ is float else [float(rate)]
         if self.cycle_momentum:
             momenta = [(end := group[forth]) + (group[back] - end) * left for group in groups]
             write_momentum(groups, momenta, in_betas=self.use_beta1)
         return [float((end := group[target]) + (group[source] - end) * left) for group in groups]
 
-    def _find(self, t: int) -> Place | None:
-        """Read places ahead from step `t` on; None where torch is to raise, or has an older formula."""
+    def _find(self, t: int) -> float | None:
+        """Read on from step `t`, within its phase; None where torch is to raise, or has an older formula."""
         kind = self.__dict__.get("_anneal_func_type")
         if t < 0 or kind is None or (t > self.total_steps and self.after == "stock"):
             return None
-        last = self.total_steps if self.after == "stock" else max(t, self.total_steps) + 1
-        begin, self._places = 0.0, {}
-        phases = self._schedule_phases
-        for number, phase in enumerate(phases):
+        begin, phases = 0.0, self._schedule_phases
+        for phase in phases:
             end = phase["end_step"]
-            stop = last if number == len(phases) - 1 else min(last, math.floor(end))
-            steps = np.arange(max(t, math.floor(begin) + 1 if number else 0), min(stop + 1, t + CHUNK))
-            share = (steps - begin) / (end - begin) if end > begin else np.ones(len(steps))
-            if self.after == "hold" or end <= begin:
-                share = np.minimum(share, 1.0)
-            left = 1.0 - share if kind == "linear" else (1.0 + np.cos(np.pi * share)) / 2.0
-            keys = phase["start_lr"], phase["end_lr"], phase["start_momentum"], phase["end_momentum"]
-            for step, x in zip(steps.tolist(), left.tolist(), strict=True):
-                self._places.setdefault(step, Place(*keys, x))
+            if t <= end or phase is phases[-1]:
+                break
             begin = end
-        return self._places[t]
+        over = phase is phases[-1]
+        stop = t + CHUNK if over and self.after == "hold" else self.total_steps if over else math.floor(end)
+        steps = np.arange(t, min(stop + 1, t + CHUNK))
+        share = (steps - begin) / (end - begin) if end > begin else np.ones(len(steps))
+        if self.after == "hold":
+            share = np.minimum(share, 1.0)
+        left = 1.0 - share if kind == "linear" else (1.0 + np.cos(np.pi * share)) / 2.0
+        self._keys = phase["start_lr"], phase["end_lr"], phase["start_momentum"], phase["end_momentum"]
+        self._left = dict(zip(steps.tolist(), left.tolist(), strict=True))
+        return self._left[t]
 
     def _late(self, place: int, group: Group) -> None:
         """The peak of all, if all have one; else its own lr is its peak."""
@@ -141,7 +148,7 @@ class OneCycleLR(Overwriting, stock.OneCycleLR):
 
     def _forget(self) -> None:
         super()._forget()
-        self._places = {}
+        self._left = {}
 
 
 def _on_whole_steps(phases: list[Any], total: int) -> list[Any]:

@@ -17,13 +17,15 @@ class Overwriting(Twin):
     """Rates that follow from the base lrs and the step.
 
     `_groups` is the optimizer's list of groups as the last careful step found it, if all their lrs were plain
-    numbers: another list, as a loaded checkpoint brings it, or another length of it, asks for care again.
+    numbers: another list, as a loaded checkpoint brings it, or another length of it, asks for care again. `_single`
+    is the only group, where there is one and all is plain: then there is no list to go through.
     """
 
-    __slots__ = ("_count", "_groups")
+    __slots__ = ("_count", "_groups", "_single")
 
     _count: int
     _groups: list[Group] | None
+    _single: Group | None
 
     @abstractmethod
     def _rates_at(self, t: int) -> float | list[float] | None:
@@ -83,6 +85,7 @@ class Overwriting(Twin):
         groups = self.optimizer.param_groups
         plain = self._lean and self._step_count != 1 and all(type(group["lr"]) is float for group in groups)
         self._groups, self._count = groups if plain else None, len(groups)
+        self._single = groups[0] if plain and len(groups) == 1 and type(self._now) is float else None
 
     def _forget(self) -> None:
-        self._groups, self._count = None, -1
+        self._groups, self._count, self._single = None, -1, None

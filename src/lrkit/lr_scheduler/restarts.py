@@ -19,9 +19,10 @@ __all__ = ["CosineAnnealingWarmRestarts"]
 class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts):
     """A half wave down to `eta_min` in `T_0` steps, the next one `T_mult` times as long, and so on."""
 
-    __slots__ = ("_ahead",)
+    __slots__ = ("_ahead", "_period")
 
     _ahead: Ahead | None
+    _period: float  # T_i, where nothing else is at hand as quickly
 
     T_i = Watched()
 
@@ -42,13 +43,25 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
     def step(self, epoch: Any = None) -> None:
         """One step on, or to `epoch`, whole or not; see torch's class."""
         groups = self.optimizer.param_groups
-        at = self.T_cur + 1
+        at, group = self.T_cur + 1, groups[-1]
+        if (
+            group is self._single
+            and epoch is None
+            and at.__class__ is int
+            and at < self._period
+            and group["lr"].__class__ is float
+        ):
+            low, ahead = self.eta_min, self._ahead
+            self._now = group["lr"] = low + (self.base_lrs[0] - low) * ahead[at]  # type: ignore[index, assignment]  # read in `_turn`
+            self.T_cur = at
+            self.last_epoch += 1
+            return
         if (
             epoch is not None
             or groups is not self._groups
             or len(groups) != self._count
             or at.__class__ is not int
-            or at >= self.T_i
+            or at >= self._period
             or groups[0]["lr"].__class__ is not float
         ):
             self._turn(epoch)
@@ -89,6 +102,7 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             put(group, rate)
         self._remember()
+        self._period = self.T_i
 
     def _place(self, epoch: Any) -> None:
         """Find the cycle that an epoch lies in, by going through them."""

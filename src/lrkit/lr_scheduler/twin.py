@@ -8,6 +8,7 @@ slots, not in `__dict__`, so that a state has torch's keys and goes both ways.
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -52,8 +53,11 @@ class Watched:
             raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}") from None
 
     def __set__(self, scheduler: Twin, value: object) -> None:
-        scheduler.__dict__[self._name] = value
-        scheduler._forget()
+        fields = scheduler.__dict__
+        same = self._name in fields and fields[self._name] == value
+        fields[self._name] = value
+        if not same:
+            scheduler._forget()
 
     def __delete__(self, scheduler: Twin) -> None:
         del scheduler.__dict__[self._name]
@@ -174,7 +178,7 @@ class Twin(LRScheduler):
             warnings.simplefilter("always")
             LRScheduler.step(self, epoch)
         for warning in caught:
-            warnings.warn(warning.message, stacklevel=3)
+            warnings.warn(warning.message, stacklevel=_outside())
 
 
 def like(lr: Rate, rate: float) -> Rate:
@@ -189,6 +193,14 @@ def put(group: Group, rate: Rate) -> None:
         lr.fill_(rate.reshape(()) if isinstance(rate, Tensor) else rate)
     else:
         group["lr"] = rate
+
+
+def _outside() -> int:
+    """The stack level, for a warning, of the first caller that is not in this room."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lrkit.lr_scheduler"):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def as_after(after: object) -> After:
