@@ -221,6 +221,7 @@ def test_d2l_s_first_update_is_decayed_already():
         ("transformers:greedy", "& plateau(factor=0.95, threshold=1e-06, threshold_mode=abs)"),
         ("kohya:reduce_lr_on_plateau", "& plateau()"),
         ("timm:PlateauLRScheduler(warmup_t=3)", "& plateau(mode=max, after=3)"),
+        ("torch:ReduceLROnPlateau(patience=3, min_lr=1e-6)", "& plateau(patience=3, min_lr=1e-06)"),
         ("keras:ReduceLROnPlateau", "plateau"),
         ("optax:reduce_on_plateau", "plateau"),
         ("kohya:cosine_warmup_with_min_lr", "kohya:cosine_with_min_lr"),

@@ -31,7 +31,7 @@ def anew(schedule: Schedule) -> Schedule:
             first, *others = product.factors
             return replace(product, factors=(anew(first), *others)).after(schedule.ending)
         case Phase() as phase if _field(phase, "start", "") is None:
-            again: Schedule = replace(phase, start=1.0)  # type: ignore[call-arg]  # a field of this very phase
+            again: Schedule = replace(phase, start=1.0)  # type: ignore[type-var]  # a field of this very phase
             return again.after(schedule.ending)
         case _:
             return schedule
@@ -96,7 +96,7 @@ def _steps(item: Schedule) -> int | None:
 
 def _lasting(phase: Phase, steps: int) -> Schedule:
     """An open phase with a length."""
-    lasting: Schedule = replace(phase, duration=Duration.of(steps))  # type: ignore[call-arg]  # as above
+    lasting: Schedule = replace(phase, duration=Duration.of(steps))  # type: ignore[type-var]  # as above
     return lasting
 
 

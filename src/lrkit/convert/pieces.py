@@ -60,10 +60,10 @@ def over_own_length(schedule: Schedule, own: int, horizon: int) -> Schedule:
 
 def plateau_instead(settings: Mapping[str, Any], but: str = "") -> NoReturn:
     """Refuse a controller where a schedule is wanted, with what to write: lrkit's own plateau, so set."""
-    more = f" ({but})" if but else ""
+    rule, more = plateau(**settings), f" ({but})" if but else ""
     raise SpecError(
-        f"it reacts to a metric, so it is a controller and no schedule: write"
-        f" '... & {plateau(**settings)}'{more}"
+        f"it reacts to a metric, so it is a controller and no schedule: write '... & {rule}', or in Python"
+        f" control=[{rule!r}]{more}"
     )
 
 

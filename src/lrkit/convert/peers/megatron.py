@@ -1,7 +1,8 @@
 """Megatron-LM's OptimizerParamScheduler: the lr, and the weight decay that ramps beside it.
 
 It counts samples: each update adds `increment` (the global batch size; 1 counts updates) to n, and lengths are in
-the same unit. Checked against megatron-core 0.16.1. In the formulas W = lr_warmup_steps, T = lr_decay_steps, D = wsd_decay_steps and p = (n - W) / (T - W).
+the same unit. In the formulas W = lr_warmup_steps, T = lr_decay_steps, D = wsd_decay_steps, p = (n - W) / (T - W).
+Checked against megatron-core 0.16.1.
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NoReturn
 
 from lrkit.convert.arguments import as_factor, as_steps
 from lrkit.convert.members import anew, head
+from lrkit.convert.pieces import plateau_instead
 from lrkit.convert.running_functions import Product, Triangles
 from lrkit.duration import brief
 from lrkit.errors import SpecError
@@ -268,10 +269,20 @@ def chained_scheduler(schedulers: list[Schedule]) -> Schedule:
     return product.after("continue" if any(m.ending == "continue" for m in members) else "hold")
 
 
-def reduce_lr_on_plateau(*arguments: object, **parameters: object) -> Schedule:
+def reduce_lr_on_plateau(
+    mode: str = "min",
+    factor: float = 0.1,
+    patience: int = 10,
+    threshold: float = 1e-4,
+    threshold_mode: str = "rel",
+    cooldown: int = 0,
+    min_lr: float | list[float] = 0.0,
+    eps: float = 1e-8,
+) -> NoReturn:
     """A controller, not a schedule."""
-    del arguments, parameters
-    raise SpecError("it reacts to a metric, so no schedule says what it does: use control=[plateau(...)]")
+    rule = {"mode": mode, "factor": factor, "patience": patience, "threshold": threshold}
+    more = {"threshold_mode": threshold_mode, "cooldown": cooldown, "min_lr": min_lr, "eps": eps}
+    plateau_instead(rule | more)
 
 
 ENTRIES: Final[Mapping[str, Callable[..., Schedule]]] = {
