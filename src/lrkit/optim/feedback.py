@@ -78,7 +78,7 @@ class Feedback:
             states.append(state)
             actions.append(action)
         gains = tuple(
-            math.prod((self.gain(place), *(action.factors[place] for action in actions)))
+            math.prod((self.gain(place), *(float(action.factors[place]) for action in actions)))
             for place in range(len(lrs))
         )
         return Feedback(self.controllers, tuple(states), gains, step), tuple(actions)
