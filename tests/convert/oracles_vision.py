@@ -207,6 +207,9 @@ ORACLES = {
     "fastai:SchedPoly": lambda t, T, *, start, end, power, base_lr: (
         (start + (end - start) * clipped(t, T) ** power) / base_lr
     ),
+    "fastai:combined_cos": lambda t, T, *, pct, start, middle, end, base_lr: (
+        two_waves(t / T, pct, start, middle, end) / base_lr
+    ),
     "fastai:fine_tune": fastai_fine_tune,
     "fastai:fit_flat_cos": lambda t, T, *, pct_start, div_final: two_waves(
         t / T, pct_start, 1.0, 1.0, 1 / div_final

@@ -418,6 +418,18 @@ _FASTAI: dict[str, SearchStrategy[Drawn]] = {
         for name in ("SchedCos", "SchedExp", "SchedLin", "SchedNo")
     },
     "SchedPoly": st.tuples(st.fixed_dictionaries({**_ENDS, "power": POWERS}), _run()),
+    "combined_cos": st.tuples(
+        st.fixed_dictionaries(
+            {
+                "pct": st.floats(0.1, 0.9),
+                "start": SHARES,
+                "middle": st.floats(0.1, 2.0),
+                "end": SHARES,
+                "base_lr": RATES,
+            }
+        ),
+        _run(2),
+    ),
     "fine_tune": _fine_tune(),
     "fit_flat_cos": st.tuples(
         st.fixed_dictionaries({"pct_start": st.floats(0.1, 0.9), "div_final": st.floats(1.0, 1e5)}), _run(2)

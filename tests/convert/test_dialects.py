@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +197,9 @@ def test_the_page_names_every_entry():
     }
     assert not missing
     assert set(convert.DIALECTS) <= words
+
+
+def test_importing_the_room_does_not_load_torch():
+    code = "import sys, lrkit.convert; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -51,10 +51,18 @@ def fit_one_cycle_momentum(
     """What `fit_one_cycle` does to the momentum or beta1: half waves through the three `moms`, as they are."""
     as_steps(n_epoch, "n_epoch", least=1)
     levels = as_numbers(moms, "moms")
-    if len(levels) != 3 or not levels[1]:
-        raise SpecError(f"moms takes three momenta, the middle one above 0, not {list(moms)}")
-    first, middle, last = levels
-    rise = as_share(pct_start, "pct_start")
+    if len(levels) != 3:
+        raise SpecError(f"moms takes three momenta, not {list(moms)}")
+    return combined_cos(pct=pct_start, start=levels[0], middle=levels[1], end=levels[2])
+
+
+def combined_cos(*, pct: float, start: float, middle: float, end: float, base_lr: float = 1.0) -> Schedule:
+    """Half waves start -> middle -> end, the middle (above 0) at the share `pct`, whole step or not."""
+    first, last = as_factor(start, "start", base_lr), as_factor(end, "end", base_lr)
+    middle = as_factor(middle, "middle", base_lr)
+    if not middle:
+        raise SpecError("middle takes a rate above 0")
+    rise = as_share(pct, "pct")
     return s.hold(level=middle) * s.one_cycle(
         rise=rise, start=first / middle, to=last / middle, last="unrounded"
     )
@@ -81,7 +89,8 @@ def fit_sgdr(
 ) -> Schedule:
     """Half waves to 0 of cycle_len, cycle_len cycle_mult, ... epochs, each from the peak.
 
-    Defect: equal cycles (cycle_mult=1) divide by 0 there and are a SpecError here: `cosine(to=0).repeat(n_cycles)`.
+    Defects: equal cycles (cycle_mult=1) divide by 0 there and are a SpecError here: `cosine(to=0).repeat(n_cycles)`.
+    And fastai's rounding can be late at a restart, whose first step then has rate 0; here it has the peak.
     """
     count, first = as_steps(n_cycles, "n_cycles", least=1), as_steps(cycle_len, "cycle_len", least=1)
     growth = as_steps(cycle_mult, "cycle_mult", least=1)
@@ -150,6 +159,7 @@ ENTRIES: Final[Mapping[str, Callable[..., Schedule]]] = {
     "SchedLin": sched_lin,
     "SchedNo": sched_no,
     "SchedPoly": sched_poly,
+    "combined_cos": combined_cos,
     "fine_tune": fine_tune,
     "fit_flat_cos": fit_flat_cos,
     "fit_one_cycle": fit_one_cycle,
