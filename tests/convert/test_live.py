@@ -14,6 +14,8 @@ from torch.optim import lr_scheduler as stock
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import SWALR
 
+import drop_in
+from lrkit import lr_scheduler
 from lrkit.convert._to_torch import to_torch
 from lrkit.convert.live import schedule_of
 from lrkit.convert.members import natural_length
@@ -114,6 +116,22 @@ def test_swalr_starts_from_the_rate_that_it_found(taken: int) -> None:
     rates(averaging, taken)
     expected = told(averaging, 12)
     assert rates(averaging, 12) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("taken", [0, 4, 9])
+@pytest.mark.parametrize("name", drop_in.EVERY)
+def test_lrkits_own_classes_of_the_same_names_are_read_as_well(name: str, taken: int) -> None:
+    if name == "ChainedScheduler, floor":
+        pytest.skip("no product of schedules")
+    scheduler = drop_in.EVERY[name](lr_scheduler, optimizer_of(0.1))
+    rates(scheduler, taken)
+    expected = told(scheduler, 12)
+    assert rates(scheduler, 12) == pytest.approx(expected, rel=1e-9, abs=1e-13)
+
+
+def test_a_cosine_that_holds_is_read_as_one() -> None:
+    scheduler = lr_scheduler.CosineAnnealingLR(optimizer_of(0.1), 5, after="hold")
+    assert str(schedule_of(scheduler)) == "cosine(5, to=0)"
 
 
 def test_what_has_not_begun_has_a_text() -> None:

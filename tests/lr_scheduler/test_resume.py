@@ -13,7 +13,7 @@ import torch
 import lrkit.lr_scheduler as twin
 from drop_in import CHAINABLE, EVERY, JOINTS, OVERWRITING, advance, lrs, sgd, stock, trace
 
-STEPS = 20
+STEPS = 16
 
 
 def saved(state: Any) -> Any:

@@ -282,7 +282,7 @@ def _in_units(schedule: Schedule, own: float, base: float) -> Schedule:
 
 def _ending(s: Any, otherwise: Ending) -> Ending:
     """What lrkit's own classes have been told about the end."""
-    return cast("Ending", getattr(s, "after", otherwise))
+    return "hold" if getattr(s, "after", "stock") == "hold" else otherwise
 
 
 def _whole_if_close(size: float) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch.optim.lr_scheduler import EPOCH_DEPRECATION_WARNING, LRScheduler, _LRScheduler
 
 from lrkit.lr_scheduler.averaging import SWALR
+from lrkit.lr_scheduler.chained import ChainedScheduler
 from lrkit.lr_scheduler.cyclic import CyclicLR
 from lrkit.lr_scheduler.decays import (
     ConstantLR,
@@ -19,10 +20,10 @@ from lrkit.lr_scheduler.decays import (
     StepLR,
 )
 from lrkit.lr_scheduler.functions import LambdaLR, MultiplicativeLR
-from lrkit.lr_scheduler.joints import ChainedScheduler, SequentialLR
 from lrkit.lr_scheduler.one_cycle import OneCycleLR
 from lrkit.lr_scheduler.plateau import ReduceLROnPlateau
 from lrkit.lr_scheduler.restarts import CosineAnnealingWarmRestarts
+from lrkit.lr_scheduler.sequential import SequentialLR
 
 __all__ = [
     "EPOCH_DEPRECATION_WARNING",

@@ -22,9 +22,9 @@ from lrkit.lr_scheduler.ahead import CHUNK, Ahead
 from lrkit.lr_scheduler.twin import Group, Rate, Twin, like, put
 from lrkit.schedule import Schedule
 
-__all__ = ["Chainable", "whole"]
+__all__ = ["MOVED", "Chainable", "whole"]
 
-_MOVED = "_lrkit_spans"
+MOVED = "_lrkit_spans"
 """Where a state keeps the (low, span) of each group, if somebody else has moved them."""
 
 _DRIFT = 1e-6
@@ -120,12 +120,12 @@ class Chainable(Twin):
         """torch's state, and under one key more what others have done to the lrs, if they have."""
         state = super().state_dict()
         spans = [*map(list, zip(self._lows, self._spans, strict=True))]
-        return state if spans == self._untouched() else {**state, _MOVED: spans}
+        return state if spans == self._untouched() else {**state, MOVED: spans}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `Twin.load_state_dict`. Mended, the schedule is the one asked for here, not the saved one."""
         state = dict(state_dict)
-        moved = state.pop(_MOVED, None)
+        moved = state.pop(MOVED, None)
         if self.defects == "mended":
             state = {key: value for key, value in state.items() if key not in self._parameters}
         super().load_state_dict(state)
