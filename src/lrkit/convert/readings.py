@@ -263,6 +263,12 @@ def _in_order(
 
 
 def _chained(s: Any, place: int, rate: float) -> Reading:
+    for member in s._schedulers if len(s._schedulers) > 1 else ():
+        if _kind(member) == "SequentialLR" and any(mark > member.last_epoch for mark in member._milestones):
+            raise SpecError(
+                "a chain with a sequence in it that has members to come: each of them begins by overwriting what the"
+                " chain did, so it is no product of schedules"
+            )
     members = [read(member, place) for member in s._schedulers]
     # One that is not chainable overwrites whatever those before it wrote.
     last = max((k for k, member in enumerate(members) if not member.chainable), default=0)
