@@ -15,7 +15,7 @@ from convert.peer_draws import CYCLES, POWERS, RATES, SHARES, STEPS, Drawn
 
 __all__ = ["RATE_DRAWS"]
 
-LEVELS = st.sampled_from([0.0, 1e-4, 0.1, 1.0]) | st.floats(0.0, 10.0, allow_subnormal=False)
+LEVELS = st.sampled_from([0.0, 1e-4, 0.1, 1.0]) | st.floats(1e-9, 10.0)
 DECAYS = st.sampled_from([0.5, 0.96, 1.0]) | st.floats(0.05, 1.2)
 Parameters = dict[str, SearchStrategy[Any]]
 

@@ -19,7 +19,20 @@ ALONE = Path(sys.prefix) / "alone"
 
 
 def load(name: str, **stand_ins: dict[str, Any]) -> ModuleType:
-    """The module `name`; each stand-in is a module with these attributes (its dots written `__`)."""
+    """The module `name`; each stand-in is a module with these attributes (its dots written `__`).
+
+    What was loaded on the way is forgotten again, so that whoever asks whether the package is there is told no.
+    """
+    before = set(sys.modules)
+    try:
+        return _load(name, stand_ins)
+    finally:
+        for other in set(sys.modules) - before:
+            if other.partition(".")[0] == name.partition(".")[0]:
+                del sys.modules[other]
+
+
+def _load(name: str, stand_ins: dict[str, dict[str, Any]]) -> ModuleType:
     parts = name.split(".")
     for k in range(1, len(parts)):
         _bare(".".join(parts[:k]), ALONE.joinpath(*parts[:k]))

@@ -39,6 +39,7 @@ _composer = load(
 )
 _COMPOSER = (
     "ConstantScheduler",
+    "ConstantWithWarmupScheduler",
     "CosineAnnealingScheduler",
     "CosineAnnealingWarmRestartsScheduler",
     "CosineAnnealingWithWarmupScheduler",

@@ -58,6 +58,11 @@ def _one_cycle_momentum(parameters: dict[str, Any], n: int, T: int) -> list[floa
     return _along(fastai.combined_cos(parameters["pct_start"], first, middle, last), n, T, T)
 
 
+def _combined(parameters: dict[str, Any], n: int, T: int) -> list[float]:
+    rest = {key: value for key, value in parameters.items() if key != "base_lr"}
+    return _along(fastai.combined_cos(**rest), n, T, T)
+
+
 def _flat_cos(parameters: dict[str, Any], n: int, T: int) -> list[float]:
     last = 1.0 / parameters["div_final"]
     return _along(fastai.combined_cos(parameters["pct_start"], 1.0, 1.0, last), n, T, T)
@@ -74,6 +79,7 @@ RATES: dict[str, Rates] = {
         f"fastai:{name}": _annealer(name)
         for name in ("SchedCos", "SchedExp", "SchedLin", "SchedNo", "SchedPoly")
     },
+    "fastai:combined_cos": _combined,
     "fastai:fit_flat_cos": _flat_cos,
     "fastai:fit_one_cycle": _one_cycle,
     "fastai:fit_one_cycle_momentum": _one_cycle_momentum,

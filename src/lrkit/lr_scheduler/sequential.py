@@ -76,8 +76,13 @@ class SequentialLR(Joint, stock.SequentialLR):
             self._member.step()
 
     def get_lr(self) -> list[Rate]:
-        """The rates at `last_epoch`."""
-        return asked(self._at_work())
+        """The rates at `last_epoch`, also where a host counts by itself (Ignite never calls `step`)."""
+        place = bisect_right(self._milestones, self.last_epoch)
+        member = self._schedulers[place]
+        step = self.last_epoch - (self._milestones[place - 1] if place else 0)
+        if member.last_epoch != step:
+            stand(member, step)
+        return asked(member)
 
     def _at_work(self) -> Any:
         return self._schedulers[bisect_right(self._milestones, self.last_epoch)]
