@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import strategies  # noqa: F401  # the profile: the same examples on each run
 from convert import oracles_huggingface, oracles_large, oracles_vision
 from convert.peer_draws import DRAWS
 from lrkit import convert
+from lrkit.errors import SpecError
 from lrkit.spec import parse
 
 ORACLES = {**oracles_huggingface.ORACLES, **oracles_large.ORACLES, **oracles_vision.ORACLES}
@@ -47,7 +49,7 @@ def test_every_entry_has_an_oracle_and_draws():
 @pytest.mark.parametrize("name", sorted(ORACLES))
 def test_the_numbers_are_the_peer_s(name):
     # One test for all would draw from as many distributions; one for each shrinks to the entry that is wrong.
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.filter_too_much])
     @given(DRAWS[name])
     def holds(drawn):
         check(name, *drawn)
@@ -91,3 +93,22 @@ def written(value):
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(written(item) for item in value)}]"
     return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_a_value_that_the_peer_cannot_take_is_told(name):
+    """Whatever a parameter is given, it is taken or refused with the entry's name: nothing else comes out."""
+
+    @settings(max_examples=1, suppress_health_check=[HealthCheck.filter_too_much])
+    @given(DRAWS[name])
+    def holds(drawn):
+        for key, wrong in product(drawn[0], [{}, "nonsense", -1, float("nan"), True, [object()]]):
+            said = f"{name}: "
+            try:
+                convert.schedule(name, **{**drawn[0], key: wrong})
+            except SpecError as error:
+                said = str(error)
+            assert said.startswith(f"{name}: ")
+            assert "\n" not in said
+
+    holds()

@@ -9,7 +9,7 @@ from lrkit.duration import brief, whole_number
 from lrkit.errors import SpecError
 from lrkit.schedule.levels import as_number
 
-__all__ = ["as_factor", "as_flag", "as_numbers", "as_share", "as_steps", "only_one"]
+__all__ = ["as_factor", "as_flag", "as_items", "as_numbers", "as_share", "as_steps", "only_one"]
 
 
 def as_steps(value: object, name: str, *, least: int = 0) -> int:
@@ -35,6 +35,13 @@ def as_flag(value: object, name: str) -> bool:
     if isinstance(value, bool):
         return value
     raise SpecError(f"{name} takes True or False, not {brief(value)}")
+
+
+def as_items(values: object, name: str) -> tuple[object, ...]:
+    """The items of a list, which may be empty."""
+    if isinstance(values, (list, tuple)):
+        return tuple(values)
+    raise SpecError(f"{name} takes a list, not {brief(values)}")
 
 
 def as_numbers(values: object, name: str) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lrkit import schedule as s
-from lrkit.convert.arguments import as_factor, as_steps
+from lrkit.convert.arguments import as_factor, as_items, as_steps
 from lrkit.convert.pieces import ramp, sequence
 from lrkit.errors import SpecError
 from lrkit.schedule import Schedule
@@ -40,7 +40,7 @@ def multi_factor_scheduler(
 ) -> Schedule:
     """lr gamma^(milestones at or before t), as a factor of lr; the page takes torch's MultiStepLR for it."""
     as_number(lr, "lr", above=0.0)
-    marks = sorted(as_steps(mark, "milestones") for mark in milestones)
+    marks = sorted(as_steps(mark, "milestones") for mark in as_items(milestones, "milestones"))
     drop = as_number(gamma, "gamma")
     return s.milestones(marks, factor=drop).after("continue") if marks else s.hold()
 

@@ -19,7 +19,7 @@ from lrkit.schedule.levels import as_choice, as_number
 
 __all__ = ["ENTRIES"]
 
-_STAIRS = 10_000
+_STAIRS = 1_000
 
 
 def lr_range_test(
@@ -30,7 +30,7 @@ def lr_range_test(
     lr_range_test_staircase: bool = False,
     base_lr: float = 1.0,
 ) -> Schedule:
-    """min_lr (1 + rate u / step_size) for ever, or in stairs of step_size (10,000 of them in the table).
+    """min_lr (1 + rate u / step_size) for ever, or in stairs of step_size (1,000 of them in the table).
 
     It records and suggests nothing: `lrkit find` does.
     """

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from lrkit import schedule as s
-from lrkit.convert.arguments import as_factor, as_numbers, as_steps
+from lrkit.convert.arguments import as_factor, as_items, as_numbers, as_steps
 from lrkit.convert.pieces import for_ever, sequence
 from lrkit.duration import brief
 from lrkit.errors import SpecError
@@ -111,8 +111,11 @@ def composite(
     """
     T = as_steps(steps, "steps", least=1)
     shares = list(as_numbers(lengths, "lengths"))
-    parts = [_function(scheduler) for scheduler in schedulers]
-    modes = [as_choice(mode, "interval_scaling", ("rescaled", "fixed")) for mode in interval_scaling]
+    parts = [_function(scheduler) for scheduler in as_items(schedulers, "schedulers")]
+    modes = [
+        as_choice(mode, "interval_scaling", ("rescaled", "fixed"))
+        for mode in as_items(interval_scaling, "interval_scaling")
+    ]
     if not len(parts) == len(shares) == len(modes) or abs(sum(shares) - 1.0) >= 1e-3:
         raise SpecError(
             "schedulers, lengths and interval_scaling must be as many, and the lengths add up to 1"
@@ -194,7 +197,7 @@ def _milestones(
             raise SpecError("num_updates or milestones is to be given")
         whole = as_steps(num_updates, "num_updates", least=1)
         return whole, [math.ceil(whole / count) * (k + 1) for k in range(count - 1)]
-    marks = [as_steps(mark, "milestones", least=1) for mark in milestones]
+    marks = [as_steps(mark, "milestones", least=1) for mark in as_items(milestones, "milestones")]
     if len(marks) != count - (num_updates is not None):
         raise SpecError(
             f"{len(marks)} milestones for {count} values: it takes one fewer, or the end as the last"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from lrkit import schedule as shapes
-from lrkit.convert.arguments import as_steps
+from lrkit.convert.arguments import as_items, as_steps
 from lrkit.convert.peers import diffusers, transformers
 from lrkit.convert.pieces import every_nth, landing, over_own_length, ramp, sequence
 from lrkit.duration import brief
@@ -296,11 +296,9 @@ def _per_update(build: Callable[..., Schedule], N: int, T: int, *lengths: int) -
 
 def _literals(arguments: Sequence[str]) -> dict[str, object]:
     """`key=literal` items, as kohya reads them: no "=" in the literal."""
-    if isinstance(arguments, str) or not all(isinstance(item, str) for item in arguments):
-        raise SpecError(f"lr_scheduler_args takes a list of 'key=literal', not {brief(arguments)}")
     found: dict[str, object] = {}
-    for item in arguments:
-        key, equals, literal = item.partition("=")
+    for item in as_items(arguments, "lr_scheduler_args"):
+        key, equals, literal = item.partition("=") if isinstance(item, str) else ("", "", "")
         if not equals or "=" in literal:
             raise SpecError(f"{brief(item)} in lr_scheduler_args is no 'key=literal' (kohya allows one '=')")
         try:

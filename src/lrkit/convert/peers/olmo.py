@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lrkit import schedule as s
-from lrkit.convert.arguments import as_factor, as_numbers, as_share, as_steps
+from lrkit.convert.arguments import as_factor, as_items, as_numbers, as_share, as_steps
 from lrkit.convert.pieces import landing, ramp, sequence
 from lrkit.duration import brief
 from lrkit.errors import SpecError
@@ -193,7 +193,7 @@ def wsds(
 
     Fractions are of a period (the warmup's of the first). Source: Wen et al., arXiv:2410.05192.
     """
-    lengths = [as_steps(n, "period_lengths", least=1) for n in period_lengths]
+    lengths = [as_steps(n, "period_lengths", least=1) for n in as_items(period_lengths, "period_lengths")]
     peaks = (
         [1.0] * len(lengths)
         if period_lr_multipliers is None

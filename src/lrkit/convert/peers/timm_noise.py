@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lrkit import schedule as s
-from lrkit.convert.arguments import as_steps
+from lrkit.convert.arguments import as_items, as_steps
 from lrkit.convert.pieces import for_ever, sequence
 from lrkit.duration import brief
 from lrkit.errors import SpecError
@@ -47,10 +47,11 @@ def noisy(
         noise_draws = _draws(
             first, stop, most, as_number(noise_std, "noise_std"), as_steps(noise_seed, "noise_seed")
         )
-    if len(noise_draws) != stop - first:
-        raise SpecError(f"{len(noise_draws)} noise_draws for the {stop - first} steps of noise_range_t")
-    draws = s.table([1.0 + n for n in noise_draws], duration=stop - first)
-    noise = sequence(s.hold(first) if first else None, draws, for_ever(1.0))
+    draws = [1.0 + as_number(n, "noise_draws", least=-1.0) for n in as_items(noise_draws, "noise_draws")]
+    if len(draws) != stop - first:
+        raise SpecError(f"{len(draws)} noise_draws for the {stop - first} steps of noise_range_t")
+    table = s.table(draws, duration=stop - first)
+    noise = sequence(s.hold(first) if first else None, table, for_ever(1.0))
     return (schedule.body * noise).after(schedule.ending)
 
 
