@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 import subprocess
 import sys
@@ -203,3 +205,9 @@ def test_importing_the_room_does_not_load_torch():
     code = "import sys, lrkit.convert; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_the_examples_in_the_docstrings_run():
+    found = doctest.testmod(importlib.import_module("lrkit.convert.dialects"))
+    assert found.attempted >= 4
+    assert not found.failed
