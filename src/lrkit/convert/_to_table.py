@@ -175,7 +175,6 @@ def _through(steps: list[int], factors: list[float], interpolation: Interpolatio
     if kind == "stair":
         phases = [hold(n, level=factor) for n, factor in zip(lengths, factors, strict=False)]
         return sequence(*phases, hold(level=factors[-1]))
-    lines = [
-        linear(n, start=begin, to=end) for n, (begin, end) in zip(lengths, pairwise(factors), strict=True)
-    ]
+    first = linear(lengths[0], start=factors[0], to=factors[1])
+    lines = [first, *(linear(n, to=end) for n, end in zip(lengths[1:], factors[2:], strict=True))]
     return sequence(*lines, hold())
