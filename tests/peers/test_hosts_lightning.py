@@ -11,7 +11,9 @@ import torch
 from torch.optim import SGD
 from torch.utils.data import DataLoader, TensorDataset
 
+import lrkit
 from lrkit import lr_scheduler
+from lrkit.control import plateau
 from peers.hosts import EPOCHS, MAKERS, PER_EPOCH, TOTAL, Make, expected
 
 
@@ -104,3 +106,25 @@ def test_plateau_is_stepped_with_its_monitor(tmp_path: Path) -> None:
     fit(module, tmp_path, epochs=7)
     by_epoch = module.used[::PER_EPOCH]
     assert by_epoch == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.05, 0.05, 0.005], rel=1e-12)
+
+
+class Observing(Module):
+    """Tells lrkit's Scheduler each validation loss, as a module of one's own would."""
+
+    def on_validation_epoch_end(self) -> None:
+        if not self.trainer.sanity_checking:
+            self.lr_schedulers().observe(next(self.losses))
+
+
+def test_a_controller_beside_the_schedule_hears_of_each_validation(tmp_path: Path) -> None:
+    """The loss stands still from epoch 1 on: with a patience of 1 the lr is halved after epochs 3 and 5."""
+    module = Observing(
+        lambda o: lrkit.Scheduler(
+            o, "linear(to=0)", 7 * PER_EPOCH, control=[plateau(factor=0.5, patience=1)]
+        ),
+        interval="step",
+    )
+    fit(module, tmp_path, epochs=7)
+    halved = [1.0] * 4 + [0.5] * 2 + [0.25]
+    wanted = [0.5 * (1 - t / (7 * PER_EPOCH)) * halved[t // PER_EPOCH] for t in range(7 * PER_EPOCH)]
+    assert module.used == pytest.approx(wanted, rel=1e-12)
