@@ -305,7 +305,7 @@ class Chainable(Twin):
         if ahead is None or any(version is not None for version in self._versions):
             return None
         alike = len({*zip(self._lows, self._spans, strict=True)}) == 1
-        stop = t + (CHUNK if alike else max(16, 8 * CHUNK // count))
+        stop = t + (CHUNK if alike else max(16, 4 * CHUNK // count))
         units = ahead.chunk(t + self._offset(), stop + self._offset())
         if alike:
             rows = (self._lows[0] + self._spans[0] * units).tolist()

@@ -151,7 +151,7 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
         members = self._schedulers
         start = members[0].last_epoch + 1
         alike = self._spans.count(self._spans[0]) == len(self._spans)
-        count = CHUNK if alike else max(16, 8 * CHUNK // len(self._spans))
+        count = CHUNK if alike else max(16, 4 * CHUNK // len(self._spans))
         units = np.ones(count)
         for member in members:
             units = units * member._factors().chunk(member.last_epoch + 1, member.last_epoch + 1 + count)

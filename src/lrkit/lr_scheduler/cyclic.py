@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as stock
 
@@ -71,27 +72,31 @@ class CyclicLR(Overwriting, stock.CyclicLR):
 
     def step(self, epoch: Any = None) -> None:
         """One step on; see torch's class."""
-        group, ahead = self.optimizer.param_groups[-1], self._ahead
-        if (
-            group is not self._single
-            or epoch is not None
-            or ahead is None
-            or group["lr"].__class__ is not float
-        ):
+        groups, ahead = self.optimizer.param_groups, self._ahead
+        if epoch is not None or ahead is None or groups is not self._groups or len(groups) != self._count:
             super().step(epoch)
             return
+        bases, peaks, count = self.base_lrs, self.max_lrs, self._count
+        base, peak = bases[0], peaks[0]
+        if count > 1 and (bases.count(base) != count or peaks.count(peak) != count):
+            super().step()
+            return
         t = self.last_epoch + 1
-        height, base = ahead[t], self.base_lrs[0]
-        self._now = group["lr"] = base + (self.max_lrs[0] - base) * height
+        height = ahead[t]
+        rate = base + (peak - base) * height
+        for group in groups:
+            group["lr"] = rate
         if self.cycle_momentum:
-            high = self.max_momentums[0]
-            momentum = high + (self.base_momentums[0] - high) * height
-            if self.use_beta1:
-                write_momentum([group], momentum, in_betas=True)
-            else:
-                group["momentum"] = momentum
+            momentum = between(self.max_momentums, self.base_momentums, height)
+            write_momentum(groups, momentum, in_betas=self.use_beta1)
         self.last_epoch = t
         self._step_count += 1
+        self._now = rate
+
+    def _remember(self) -> None:
+        super()._remember()
+        if any(isinstance(rate, Tensor) for rate in (*self.base_lrs, *self.max_lrs)):
+            self._groups = None  # what is computed from tensors has to be made plain
 
     def _rates_at(self, t: int) -> float | list[float] | None:
         ahead = self._ahead

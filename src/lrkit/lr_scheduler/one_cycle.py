@@ -6,6 +6,7 @@ import math
 from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as stock
 
@@ -77,28 +78,35 @@ class OneCycleLR(Overwriting, stock.OneCycleLR):
 
     def step(self, epoch: Any = None) -> None:
         """One step on; see torch's class."""
-        t, group = self.last_epoch + 1, self.optimizer.param_groups[-1]
+        t, groups = self.last_epoch + 1, self.optimizer.param_groups
         left = self._left.get(t)
-        if (
-            left is None
-            or epoch is not None
-            or group is not self._single
-            or group["lr"].__class__ is not float
-        ):
+        if left is None or epoch is not None or groups is not self._groups or len(groups) != self._count:
             super().step(epoch)
             return
         source, target, back, forth = self._keys
-        end = group[target]
-        self._now = group["lr"] = end + (group[source] - end) * left
+        for group in groups:
+            end = group[target]
+            group["lr"] = end + (group[source] - end) * left
         if self.cycle_momentum:
-            end = group[forth]
-            momentum = end + (group[back] - end) * left
-            if self.use_beta1:
-                write_momentum([group], momentum, in_betas=True)
-            else:
-                group["momentum"] = momentum
+            for group in groups:
+                end = group[forth]
+                momentum = end + (group[back] - end) * left
+                if self.use_beta1:
+                    write_momentum([group], momentum, in_betas=True)
+                else:
+                    group["momentum"] = momentum
+        self._now = groups[0]["lr"] if self._count == 1 else [group["lr"] for group in groups]
         self.last_epoch = t
         self._step_count += 1
+
+    def _remember(self) -> None:
+        super()._remember()
+        for group in self.optimizer.param_groups:
+            levels = (
+                group.get(key) for key in ("initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")
+            )
+            if any(isinstance(level, Tensor) for level in levels):
+                self._groups = None  # what is computed from tensors has to be made plain
 
     def _rates_at(self, t: int) -> float | list[float] | None:
         left = self._left.get(t)
