@@ -73,7 +73,8 @@ class CyclicLR(Overwriting, stock.CyclicLR):
     def step(self, epoch: Any = None) -> None:
         """One step on; see torch's class."""
         groups, ahead = self.optimizer.param_groups, self._ahead
-        if epoch is not None or ahead is None or groups is not self._groups or len(groups) != self._count:
+        last = groups[-1]
+        if last is not self._last or epoch is not None or ahead is None or last["lr"].__class__ is not float:
             super().step(epoch)
             return
         bases, peaks, count = self.base_lrs, self.max_lrs, self._count
@@ -86,7 +87,10 @@ class CyclicLR(Overwriting, stock.CyclicLR):
         rate = base + (peak - base) * height
         for group in groups:
             group["lr"] = rate
-        if self.cycle_momentum:
+        if self.cycle_momentum and count == 1 and not self.use_beta1:
+            high = self.max_momentums[0]
+            last["momentum"] = high + (self.base_momentums[0] - high) * height
+        elif self.cycle_momentum:
             momentum = between(self.max_momentums, self.base_momentums, height)
             write_momentum(groups, momentum, in_betas=self.use_beta1)
         self.last_epoch = t
@@ -96,7 +100,7 @@ class CyclicLR(Overwriting, stock.CyclicLR):
     def _remember(self) -> None:
         super()._remember()
         if any(isinstance(rate, Tensor) for rate in (*self.base_lrs, *self.max_lrs)):
-            self._groups = None  # what is computed from tensors has to be made plain
+            self._last = None  # what is computed from tensors has to be made plain
 
     def _rates_at(self, t: int) -> float | list[float] | None:
         ahead = self._ahead

@@ -79,8 +79,8 @@ class OneCycleLR(Overwriting, stock.OneCycleLR):
     def step(self, epoch: Any = None) -> None:
         """One step on; see torch's class."""
         t, groups = self.last_epoch + 1, self.optimizer.param_groups
-        left = self._left.get(t)
-        if left is None or epoch is not None or groups is not self._groups or len(groups) != self._count:
+        left, last = self._left.get(t), groups[-1]
+        if left is None or epoch is not None or last is not self._last or last["lr"].__class__ is not float:
             super().step(epoch)
             return
         source, target, back, forth = self._keys
@@ -106,7 +106,7 @@ class OneCycleLR(Overwriting, stock.OneCycleLR):
                 group.get(key) for key in ("initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")
             )
             if any(isinstance(level, Tensor) for level in levels):
-                self._groups = None  # what is computed from tensors has to be made plain
+                self._last = None  # what is computed from tensors has to be made plain
 
     def _rates_at(self, t: int) -> float | list[float] | None:
         left = self._left.get(t)

@@ -16,16 +16,14 @@ __all__ = ["Overwriting"]
 class Overwriting(Twin):
     """Rates that follow from the base lrs and the step.
 
-    `_groups` is the optimizer's list of groups as the last careful step found it, if all their lrs were plain
-    numbers: another list, as a loaded checkpoint brings it, or another length of it, asks for care again. `_single`
-    is the only group, where there is one and all is plain: then there is no list to go through.
+    `_last` is the optimizer's last group as a careful step left it, if all lrs were plain numbers: another one, as a
+    loaded checkpoint or an added group brings it, asks for care again.
     """
 
-    __slots__ = ("_count", "_groups", "_single")
+    __slots__ = ("_count", "_last")
 
     _count: int
-    _groups: list[Group] | None
-    _single: Group | None
+    _last: Group | None
 
     @abstractmethod
     def _rates_at(self, t: int) -> float | list[float] | None:
@@ -40,12 +38,8 @@ class Overwriting(Twin):
     def step(self, epoch: Any = None) -> None:
         """One step on; see torch's class."""
         groups = self.optimizer.param_groups
-        if (
-            epoch is not None
-            or groups is not self._groups
-            or len(groups) != self._count
-            or groups[0]["lr"].__class__ is not float
-        ):
+        last = groups[-1]
+        if last is not self._last or epoch is not None or last["lr"].__class__ is not float:
             self._step_with_care(epoch)
             return
         t = self.last_epoch + 1
@@ -84,8 +78,7 @@ class Overwriting(Twin):
         super()._remember()
         groups = self.optimizer.param_groups
         plain = self._lean and self._step_count != 1 and all(type(group["lr"]) is float for group in groups)
-        self._groups, self._count = groups if plain else None, len(groups)
-        self._single = groups[0] if plain and len(groups) == 1 and type(self._now) is float else None
+        self._last, self._count = groups[-1] if plain else None, len(groups)
 
     def _forget(self) -> None:
-        self._groups, self._count, self._single = None, -1, None
+        self._last, self._count = None, -1

@@ -43,28 +43,21 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
     def step(self, epoch: Any = None) -> None:
         """One step on, or to `epoch`, whole or not; see torch's class."""
         groups = self.optimizer.param_groups
-        at, group = self.T_cur + 1, groups[-1]
+        at, last = self.T_cur + 1, groups[-1]
         if (
-            group is self._single
-            and epoch is None
-            and at.__class__ is int
-            and at < self._period
-            and group["lr"].__class__ is float
-        ):
-            low, ahead = self.eta_min, self._ahead
-            self._now = group["lr"] = low + (self.base_lrs[0] - low) * ahead[at]  # type: ignore[index, assignment]  # read in `_turn`
-            self.T_cur = at
-            self.last_epoch += 1
-            return
-        if (
-            epoch is not None
-            or groups is not self._groups
-            or len(groups) != self._count
+            last is not self._last
+            or epoch is not None
             or at.__class__ is not int
             or at >= self._period
-            or groups[0]["lr"].__class__ is not float
+            or last["lr"].__class__ is not float
         ):
             self._turn(epoch)
+            return
+        if self._count == 1:
+            low, ahead = self.eta_min, self._ahead
+            self._now = last["lr"] = low + (self.base_lrs[0] - low) * ahead[at]  # type: ignore[index, assignment]  # read in `_turn`
+            self.T_cur = at
+            self.last_epoch += 1
             return
         self.T_cur = at
         self.last_epoch += 1
