@@ -67,6 +67,9 @@ JOINTS: dict[str, Make] = {
     "ChainedScheduler, floor": lambda m, o: m.ChainedScheduler(
         [m.ConstantLR(o, 0.1, 5), m.CosineAnnealingLR(o, 60, eta_min=0.001)]
     ),
+    "ChainedScheduler, nested": lambda m, o: m.ChainedScheduler(
+        [m.ChainedScheduler([m.StepLR(o, 3, 0.5), m.ExponentialLR(o, 0.9)]), m.LinearLR(o, 0.1, 1.0, 5)]
+    ),
     "ChainedScheduler, sequence": lambda m, o: m.ChainedScheduler(
         [m.SequentialLR(o, [m.ConstantLR(o, 0.5, 4), m.StepLR(o, 3)], [5]), m.ExponentialLR(o, 0.9)]
     ),

@@ -48,12 +48,13 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
         """One step on."""
         members, rows = self._schedulers, self._rows
         groups, now = self.optimizer.param_groups, self._now
-        row = rows.get(members[0].last_epoch + 1) if rows else None
+        done = members[0].last_epoch if rows else -1  # a chain within a chain has no last_epoch, nor rows
+        row = rows.get(done + 1)
         if row is None or len(groups) != self._count:
             self._step_members()
             return
         for member in members:
-            if member._rows is not rows or member.last_epoch != member._known:
+            if member._rows is not rows or member.last_epoch != done:
                 self._step_members()
                 return
         if row.__class__ is float:
@@ -68,8 +69,9 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
                     self._take_back(row)
                     return
                 group["lr"] = rate
+        done += 1
         for member in members:
-            member.last_epoch = member._known = member.last_epoch + 1
+            member.last_epoch = member._known = done
             member._step_count += 1
             member._now = row
         self._now = row
@@ -150,6 +152,8 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
         """Read the product ahead. The members' own spans lapse: they follow from the lrs."""
         members = self._schedulers
         start = members[0].last_epoch + 1
+        if any(member.last_epoch != start - 1 for member in members):
+            return  # not in step with each other
         alike = self._spans.count(self._spans[0]) == len(self._spans)
         count = CHUNK if alike else max(16, 4 * CHUNK // len(self._spans))
         units = np.ones(count)
