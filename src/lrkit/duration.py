@@ -227,6 +227,7 @@ class Horizon:
         if value is None:
             raise HorizonError(
                 f"{str(duration)!r} needs Horizon({name}=...), which this horizon of {self.steps} steps lacks"
+                f" (on the command line --{name.replace('_', '-')})"
             )
         return value
 
@@ -241,7 +242,9 @@ def _read(text: str) -> Duration:
         )
     unit = UNITS.get(match["unit"])
     if unit is None:
-        raise SpecError(f"unknown unit {match['unit']!r} in {text!r}{did_you_mean(match['unit'], UNITS)}")
+        raise SpecError(
+            f"unknown unit {match['unit']!r} in {text!r}{did_you_mean(match['unit'], [unit for unit in UNITS if unit])}"
+        )
     return Duration(_exact(match["amount"], text), unit)
 
 

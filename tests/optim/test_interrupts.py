@@ -20,9 +20,12 @@ from lrkit.optim._snapshot import Snapshot
 
 @pytest.fixture(autouse=True)
 def same_handler_afterwards() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGINT)
+    """Python's own handler, even where a shell has started the tests in the background, deaf to Ctrl-C."""
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    assert signal.getsignal(signal.SIGINT) == before
+    after = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, found)
+    assert after is signal.default_int_handler
 
 
 class Ringing:

@@ -392,9 +392,7 @@ def test_a_state_that_is_too_short_says_what_can_be_done() -> None:
     scheduler = Scheduler(optimizer, COSINE, 5)
     updates(optimizer, 4)
     longer = Scheduler(sgd(), COSINE, 10)
-    with pytest.raises(
-        StateError, match=r"steps was 5 and is 10.*then with extend\(\) or replace\(\).*step=4"
-    ):
+    with pytest.raises(StateError, match=r"steps was 5 and is 10.*then extend\(\) or replace\(\).*step=4"):
         longer.load_state_dict(scheduler.state_dict())
 
 

@@ -454,7 +454,10 @@ def test_step_never_is_an_observation() -> None:
     optimizer = sgd(1.0)
     scheduler = Scheduler(optimizer, "hold()", 20, control=[plateau(patience=0)])
     for _ in range(5):
-        scheduler.step(1.0)
+        scheduler.step(1)
+    for metric in (1.0, torch.tensor(1.0)):
+        with pytest.raises(MetricError, match=r"observe\(\)"):
+            scheduler.step(metric)
     assert rates(optimizer) == [1.0]
     assert scheduler.state_dict()["feedback"]["observed"] is None
 

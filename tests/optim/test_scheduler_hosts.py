@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ChainedScheduler, ConstantLR, LRScheduler, SequentialLR
 
-from lrkit.errors import StateError
+from lrkit.errors import HorizonError, StateError
 from lrkit.optim import Scheduler, schedulers_paused
 from lrkit.spec import parse
 
@@ -242,3 +242,21 @@ def test_a_paused_scheduler_neither_counts_nor_writes() -> None:
 def test_it_prints_where_it_stands() -> None:
     scheduler = Scheduler(sgd(), SPEC, 10, step=4)
     assert repr(scheduler) == f"<Scheduler {SPEC} on SGD: 4 of 10 updates done, lr {0.5 * CURVE(4):.6g}>"
+
+
+def test_an_old_scheduler_left_in_the_loop_is_noticed() -> None:
+    optimizer = sgd()
+    old = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    scheduler = Scheduler(optimizer, SPEC, 10)
+    optimizer.step()
+    old.step()
+    with pytest.warns(UserWarning, match=r"something else writes it.*rebase\(\)"):
+        optimizer.step()
+    old.step()
+    optimizer.step()  # once is enough
+    assert scheduler.get_last_lr() == [scheduler.base_lrs[0] * CURVE(3)]
+
+
+def test_a_loader_for_a_horizon_is_told_what_one_is() -> None:
+    with pytest.raises(HorizonError, match=r"counts updates.*Horizon\.of"):
+        Scheduler(sgd(), SPEC, [1, 2, 3])

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from torch.optim import Optimizer
 
 from lrkit.control import Controller
-from lrkit.duration import Horizon
+from lrkit.duration import Horizon, brief, whole_number
 from lrkit.errors import HorizonError, SpecError, did_you_mean
 from lrkit.optim.groups import Target, group_names
 from lrkit.schedule import Schedule
@@ -55,7 +55,13 @@ def as_floor(floor: object, schedules: Mapping[Target, Schedule]) -> float | Non
 
 def as_horizon(given: Horizon | int) -> Horizon:
     """A horizon, or its number of steps."""
-    return given if isinstance(given, Horizon) else Horizon(given)
+    if isinstance(given, Horizon):
+        return given
+    if whole_number(given) is None:
+        raise HorizonError(
+            f"horizon={brief(given)}: it counts updates; give their number, or Horizon.of(loader, epochs=3)"
+        )
+    return Horizon(given)
 
 
 def as_step(step: object) -> int:

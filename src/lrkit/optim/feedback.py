@@ -37,7 +37,7 @@ class Feedback:
         cls, control: Iterable[Controller | str], horizon: Horizon, *, first: Iterable[Controller] = ()
     ) -> Feedback:
         """At the start: controllers, or their texts, before they saw anything. Raises SpecError, HorizonError."""
-        if isinstance(control, str):
+        if isinstance(control, str) or not isinstance(control, Iterable):
             raise SpecError(f"control={control!r}: it is a list, [{control!r}]")
         read = (parse_control(each) if isinstance(each, str) else each for each in control)
         controllers = (*first, *read)

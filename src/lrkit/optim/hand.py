@@ -80,6 +80,10 @@ class Hand:
         # The plain way, where nothing is a tensor or an entry of a tuple.
         self._plain = False
         self._plain_until = 0
+        self._wrote: float | None = (
+            None  # the first group's lr as it was written last; None where it is a tensor
+        )
+        self._noticed = False
 
     @property
     def horizon(self) -> Horizon:
@@ -97,20 +101,26 @@ class Hand:
     @skip
     def after_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         """Post-step hook: one more update is done; write the values of the next one."""
+        groups = optimizer.param_groups
+        if self._wrote is not None and groups[0]["lr"] is not self._wrote:
+            self._notice(groups[0]["lr"])
         step = self.step = self.step + 1
         if step < self._short_until:
             factor = self._factors[step - self._start]
             if self._lr is not None:
-                lr = self._lr * factor
-                for group in optimizer.param_groups:
+                self._wrote = lr = self._lr * factor
+                for group in groups:
                     group["lr"] = lr
             else:
-                for group, base in zip(optimizer.param_groups, self._lrs):  # noqa: B905 - before_update has counted
+                for group, base in zip(groups, self._lrs):  # noqa: B905 - before_update has counted
                     group["lr"] = base * factor
+                self._wrote = groups[0]["lr"]
         elif step < self._plain_until:
-            place, groups = step - self._start, optimizer.param_groups
+            place = step - self._start
             for lane in self.lanes:
                 groups[lane.place][lane.key] = lane.values[place]
+            if self._wrote is not None:
+                self._wrote = groups[0]["lr"]
         else:
             self.write(optimizer)
 
@@ -146,6 +156,9 @@ class Hand:
         self._read_ahead()
         for lane in self.lanes:
             lane.target.write(optimizer.param_groups[lane.place], lane.value(self.step))
+        written = any(lane.place == 0 and lane.key == "lr" for lane in self.lanes)
+        lr = optimizer.param_groups[0]["lr"] if written else None
+        self._wrote = lr if isinstance(lr, float) else None
         ended = self.step >= self.horizon.steps
         self._count = -1 if ended and self._strict else self._known
         if ended and not self.warned:
@@ -164,6 +177,7 @@ class Hand:
     def attach(self, optimizer: Optimizer, *, counting: bool) -> None:
         """Register the hooks; `counting` says whether updates count by themselves, or by `advance`."""
         self.counting = counting
+        self._wrote = None  # what was written until now may have been changed while it was detached
         self._handles = [
             optimizer.register_step_pre_hook(self.before_update),
             optimizer.register_load_state_dict_post_hook(self.after_load),
@@ -284,6 +298,18 @@ class Hand:
             for lane in self.lanes:
                 lane.read()
             self._plain_until = self._stop
+
+    @_disabled
+    def _notice(self, found: object) -> None:
+        """Say, once, that somebody else writes the lr: an old scheduler left in the loop goes unseen else."""
+        if found != self._wrote and not self._noticed:
+            self._noticed = True
+            warnings.warn(
+                f"the lr was {found} at update {self.step + 1}, where this Scheduler had written {self._wrote}:"
+                " something else writes it, such as another scheduler's step(). It is overwritten; rebase() and"
+                " rescale() change it",
+                stacklevel=2,
+            )
 
     def _warn(self) -> None:
         steps = self.horizon.steps

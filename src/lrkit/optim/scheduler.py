@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lrkit.control import Action, Controller
 from lrkit.duration import Duration, Horizon
-from lrkit.errors import LrkitError, SpecError, StateError, did_you_mean
+from lrkit.errors import LrkitError, MetricError, SpecError, StateError, did_you_mean
 from lrkit.optim.arguments import (
     Given,
     as_factors,
@@ -170,8 +170,13 @@ class Scheduler(LRScheduler):
     def step(self, epoch: object = None) -> None:
         """With clock="calls": one more update is done. With clock="updates": nothing, call it or not.
 
-        The argument that some hosts pass (an epoch, a metric, a batch size) is taken and not read.
+        The whole number that some hosts pass (an epoch, a batch size) is taken and not read. A metric is for
+        `observe`: with controllers a float or a tensor here is a MetricError.
         """
+        if epoch is not None and not isinstance(epoch, int) and self._hand.feedback.controllers:
+            raise MetricError(
+                f"step({epoch!r}) tells {self._hand.feedback.controllers[0]} nothing: call observe()"
+            )
         self._step_count += 1
         if self._clock == "calls":
             self._hand.advance(self.optimizer)

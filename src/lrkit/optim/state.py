@@ -117,9 +117,9 @@ class State:
         differences = terms.differences(saved)
         if differences:
             raise StateError(
-                f"this state belongs to another schedule: {'; '.join(differences)}. Build the Scheduler as it"
-                " was when the state was saved, load, and change it then with extend() or replace(); or go on with"
-                f" this one: Scheduler(..., step={saved['step']}) instead of loading"
+                f"this state belongs to another schedule: {'; '.join(differences)}. Build the Scheduler as the"
+                " saved one was built, before any change, load, and then extend() or replace(); or go on with this"
+                f" one, controllers beginning anew: Scheduler(..., step={saved['step']}) instead of loading"
             )
         none = not terms.feedback.controllers
         return cls(

@@ -135,7 +135,7 @@ def factor_of(level: Level, base_lr: float | None, *, floor: bool = True) -> flo
     if not isinstance(level, Absolute):
         return level
     if base_lr is None:
-        raise SpecError(f"{level} needs a base lr: use over(horizon, base_lr=...), or a Scheduler")
+        raise SpecError(f"{level} needs a base lr: use over(horizon, base_lr=...), a Scheduler, or --base-lr")
     if base_lr == 0:
         raise SpecError(f"{level} is no factor of the base lr 0: no multiple of 0 gives it")
     if floor and level.value > base_lr:
