@@ -57,7 +57,8 @@ class _Numpy:
     def half_wave(self, x: Array) -> Array:
         # cos(x / 2) ** 2 by the tangent, which numpy computes in a fifth of the time of a cosine.
         tangent = np.tan(0.5 * x)
-        return 1.0 / (1.0 + tangent * tangent)
+        wave = 1.0 / (1.0 + tangent * tangent)
+        return np.where(wave < 1e-25, 0.0, wave)  # what rounding makes of 0 at the bottoms
 
     def real(self, steps: Array) -> Array:
         return steps.astype(np.float64)
