@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import SWALR
 
 import drop_in
-from lrkit import lr_scheduler
+from lrkit import Scheduler, lr_scheduler
 from lrkit.convert._to_torch import to_torch
 from lrkit.convert.live import schedule_of
 from lrkit.convert.members import natural_length
@@ -180,11 +180,13 @@ def test_what_no_schedule_says_is_refused_with_a_remedy() -> None:
         def get_lr(self) -> list[float]:
             return [0.5 for _ in self.optimizer.param_groups]
 
-    with pytest.raises(SpecError, match=r"control=\[plateau"):
-        schedule_of(stock.ReduceLROnPlateau(optimizer))
+    with pytest.raises(SpecError, match=r"control=\[plateau\(.*mode=.?max.?, factor=0\.5, patience=3"):
+        schedule_of(stock.ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=3))
+    with pytest.raises(SpecError, match=r"lrkit's own Scheduler"):
+        schedule_of(Scheduler(optimizer, "hold()", 3))
     with pytest.raises(SpecError, match="'Own' computes rates of its own"):
         schedule_of(Own(optimizer, 3))
-    with pytest.raises(SpecError, match="takes a scheduler that has an optimizer"):
+    with pytest.raises(SpecError, match="neither the name of a peer's schedule nor a live scheduler"):
         schedule_of(42)
     with pytest.raises(SpecError, match="groups 0 to 0"):
         schedule_of(stock.StepLR(optimizer, 3), group=1)

@@ -36,7 +36,11 @@ def schedule_of(scheduler: object, *, group: int | None = None) -> Schedule:
     optimizer = getattr(scheduler, "optimizer", None)
     groups = getattr(optimizer, "param_groups", None)
     if not isinstance(groups, list) or not groups:
-        raise SpecError(f"schedule_of() takes a scheduler that has an optimizer, not {brief(scheduler)}")
+        raise SpecError(
+            f"{brief(scheduler)} is neither the name of a peer's schedule nor a live scheduler with an optimizer"
+        )
+    if type(scheduler).__module__.startswith("lrkit.optim"):
+        raise SpecError("this is lrkit's own Scheduler: its .schedules are what it follows")
     if group is not None:
         place = whole_number(group)
         if place is None or not 0 <= place < len(groups):

@@ -107,7 +107,9 @@ def _kind(scheduler: Any) -> str:
     for part in type(scheduler).__mro__:
         foreign = part.__module__.partition(".")[0] not in ("torch", "lrkit")
         if part.__name__ in peer.CONTROLLERS and not foreign:
-            peer.CONTROLLERS[part.__name__]()
+            lows = scheduler.min_lrs
+            asked = {name: getattr(scheduler, name) for name in _PLATEAU}
+            peer.CONTROLLERS[part.__name__](**asked, min_lr=lows[0] if len(set(lows)) == 1 else list(lows))
         if part.__name__ in _NAMES and not foreign:
             return part.__name__
         if foreign and vars(part).keys() & {"get_lr", "step", "_get_closed_form_lr"}:
@@ -319,3 +321,4 @@ _JOINTS: Final[Mapping[str, Callable[[Any, int, float], Reading]]] = {
 }
 
 _NAMES: Final = _CLASSES.keys() | _JOINTS.keys()
+_PLATEAU: Final = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "eps")
