@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lrkit.plot.style import LABEL_SIZE, new_figure, text_inches
@@ -33,12 +33,16 @@ class Row:
     point: float | None = None
     shade: float = 0.0
     """How strongly the panel below is shaded between `low` and `high`, 0 .. 1."""
+    over: tuple[float, float] | None = None
+    """Words alone, centred over what lies between these rates in the next row."""
 
 
 def figure_with_strip(
     rows: Sequence[Row], limits: tuple[float, float], *, width: float, height: float
 ) -> tuple[Figure, Axes]:
     """A figure of `width` x `height` inches plus the strip's own height, and its panel over a log axis."""
+    inches = width - _SIDE_INCHES
+    rows = [part for row in rows for part in _fitted(row, limits, inches)]
     strip_height = _ROW_INCHES * len(rows) + 0.02
     figure = new_figure(width, height + (strip_height if rows else 0.0))
     if not rows:
@@ -51,7 +55,7 @@ def figure_with_strip(
     strip.set_xlim(*limits)
     strip.set_ylim(-0.5, len(rows) - 0.5)
     for index, row in enumerate(rows):
-        _draw_row(strip, row, len(rows) - 1 - index, limits, width - _SIDE_INCHES)
+        _draw_row(strip, row, len(rows) - 1 - index, limits, inches)
         _carry_down(panel, row)
     return figure, panel
 
@@ -63,17 +67,18 @@ def _draw_row(strip: Axes, row: Row, y: float, limits: tuple[float, float], inch
             strip.plot([end, end], [y - 0.2, y + 0.2], color=row.colour, linewidth=1.2)
     if row.point is not None:
         strip.plot([row.point], [y], marker="o", markersize=5.5, color=row.colour, linestyle="none")
-    ends = [rate for rate in (row.low, row.high, row.point) if rate is not None]
-    left, right = (
-        (_fraction(rate, limits) * inches for rate in (min(ends), max(ends))) if ends else (0.0, 0.0)
-    )
-    needed = text_inches([row.text]) + 0.1
-    if inches - right >= needed:
-        anchor, offset, side = right / inches, 6 if ends else 0, "left"
-    elif left >= needed:
-        anchor, offset, side = left / inches, -6, "right"
+    if not row.text:
+        return
+    left, right = _reach(row, limits, inches)
+    needed = _needed(row)
+    if row.over is not None:
+        middle = sum(_fraction(rate, limits) for rate in row.over) / 2
+        room = min(0.5, needed / inches / 2)
+        anchor, offset, side = min(1 - room, max(room, middle)), 0, "center"
+    elif inches - right >= needed:
+        anchor, offset, side = right / inches, 6 if right else 0, "left"
     else:
-        anchor, offset, side = 0.5, 0, "center"  # on its own bar, which leaves no room beside it
+        anchor, offset, side = left / inches, -6, "right"
     words = strip.annotate(
         row.text,
         (anchor, y),
@@ -85,9 +90,29 @@ def _draw_row(strip: Axes, row: Row, y: float, limits: tuple[float, float], inch
         color=row.colour,
         fontsize=LABEL_SIZE,
         parse_math=False,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5} if side == "center" else None,
     )
     words.set_in_layout(False)  # its place is reckoned here; the layout must not shrink the panel for it
+
+
+def _fitted(row: Row, limits: tuple[float, float], inches: float) -> tuple[Row, ...]:
+    """The row, or where its bar leaves no room beside it, a row for the words and one for the bar."""
+    left, right = _reach(row, limits, inches)
+    if max(left, inches - right) >= _needed(row):
+        return (row,)
+    ends = [rate for rate in (row.low, row.high, row.point) if rate is not None]
+    return Row(row.text, row.colour, over=(min(ends), max(ends))), replace(row, text="")
+
+
+def _reach(row: Row, limits: tuple[float, float], inches: float) -> tuple[float, float]:
+    """From where to where a row's marks go, in inches from the left; nowhere without any."""
+    ends = [rate for rate in (row.low, row.high, row.point) if rate is not None]
+    if not ends:
+        return 0.0, 0.0
+    return _fraction(min(ends), limits) * inches, _fraction(max(ends), limits) * inches
+
+
+def _needed(row: Row) -> float:
+    return text_inches([row.text]) + 0.1
 
 
 def _carry_down(panel: Axes, row: Row) -> None:
