@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 
 import numpy as np
 import pytest
@@ -250,14 +249,15 @@ def test_blocks_of_one_seed_draw_the_same_masks(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler imports what torch has deprecated
 @pytest.mark.parametrize("name", ["SGD nesterov", "AdamW amsgrad", "RAdam", "RMSprop centered"])
-def test_a_compiled_step_is_the_same_step(name, caplog):
-    caplog.set_level(logging.INFO)
+def test_a_compiled_step_is_the_same_step(name):
     task = toy_task(model=plain_net, optimizer=OPTIMIZERS[name])
     assert_members_are_runs(task, cross(toy_plan(task, clip_norm=1.0), lrs=LRS), route="compiled")
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_compiled_step_draws_the_masks_of_the_plain_run():
     task = toy_task(model=convolutional)
     assert_members_are_runs(task, cross(toy_plan(task), lrs=LRS), route="compiled", rel=1e-4)
