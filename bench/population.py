@@ -95,7 +95,9 @@ def largest_difference(population: Population, runs: list[Run]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("tasks", nargs="*", default=["digits", "digits-cnn"])
     parser.add_argument("--members", type=int, default=32)
     parser.add_argument("--steps", type=int)

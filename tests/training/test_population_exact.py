@@ -249,7 +249,9 @@ def test_blocks_of_one_seed_draw_the_same_masks(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler imports what torch has deprecated
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # torch's compiler imports what torch has deprecated
 @pytest.mark.parametrize("name", ["SGD nesterov", "AdamW amsgrad", "RAdam", "RMSprop centered"])
 def test_a_compiled_step_is_the_same_step(name):
     task = toy_task(model=plain_net, optimizer=OPTIMIZERS[name])

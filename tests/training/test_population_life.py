@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import logging
 import math
+import random
 import re
 
 import pytest
@@ -244,16 +245,30 @@ class Recurrent(nn.Module):
         return self.net(x)
 
 
+class Now(nn.Module):
+    """One of its layers has a gradient at some steps only."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        if self.training and random.random() < 0.5:
+            return self.last(x)
+        return self.last(self.first(x))
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"model": Now}, "gradient at some steps only"),
         ({"optimizer": FactoredMoments}, "FactoredMoments is not elementwise and linear in lr"),
         ({"optimizer": SquaredRate}, "SquaredRate is not elementwise and linear in lr"),
         ({"optimizer": ClosureFree}, "LBFGS|ClosureFree"),
         ({"model": Branching}, "vmap|data-dependent"),
         ({"model": Recurrent}, "vmap|item"),
     ],
-    ids=["rows", "lr squared", "lbfgs", "branch", "counter"],
+    ids=["now and then", "rows", "lr squared", "lbfgs", "branch", "counter"],
 )
 def test_what_does_not_stack_is_trained_one_by_one_and_one_line_says_why(changes, reason, caplog):
     task = toy_task(**changes)
@@ -287,7 +302,8 @@ def test_float16_and_members_of_two_kinds_are_trained_one_by_one():
     other = dataclasses.replace(
         plan, optimizer=dataclasses.replace(plan.optimizer, options={"amsgrad": True})
     )
-    assert "more than numbers" in Population(task, [MemberPlan(plan), MemberPlan(other)]).route.reason
+    two = Population(task, [MemberPlan(plan), MemberPlan(other)], route="eager")
+    assert "more than numbers" in two.route.reason
 
 
 def test_a_metric_that_leaves_the_tensors_is_measured_member_by_member(caplog):
@@ -316,7 +332,36 @@ def test_the_route_is_the_fastest_that_was_timed_and_says_so(monkeypatch):
     assert long.route.name == "compiled"
     slow = dict.fromkeys(times, 1.0)
     monkeypatch.setattr(choice, "_seconds", lambda setup, way, size, facts: slow[way])
-    assert Population(task, cross(toy_plan(task), lrs=LRS)).route.name == "loop"
+    assert Population(task, cross(toy_plan(task), lrs=LRS), expected_steps=10_000).route.name == "loop"
+
+
+def test_what_python_decides_anew_at_each_step_is_not_left_to_a_graph(caplog):
+    """A graph would repeat the first decision for ever; comparing it with eager steps finds that out."""
+
+    class StochasticDepth(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            scale = 3 if self.training and random.random() < 0.5 else 0
+            return self.last(x + scale * self.first(x).tanh())
+
+    task = toy_task(model=StochasticDepth, optimizer=torch.optim.SGD)
+    members = cross(toy_plan(task), lrs=LRS)
+    population = Population(task, members, route="traced")
+    population.advance(20)
+    run = Run(task, members[2].plan)
+    run.advance(20)
+    assert population.losses[2] == pytest.approx(run.losses, rel=1e-4)
+    assert "goes on eagerly" in caplog.text
+
+
+def test_too_little_to_train_is_not_timed():
+    task = toy_task()
+    route = Population(task, cross(toy_plan(task), lrs=(1e-3,))).route
+    assert route.name == "loop"
+    assert "too little" in route.reason
 
 
 def test_a_route_that_cannot_be_taken_is_passed_over(monkeypatch):
@@ -328,7 +373,8 @@ def test_a_route_that_cannot_be_taken_is_passed_over(monkeypatch):
     monkeypatch.setattr(choice, "_seconds", fails)
     monkeypatch.setattr(choice, "_COST", {"traced": 0.0, "compiled": 0.0})
     task = toy_task()
-    assert Population(task, cross(toy_plan(task), lrs=LRS)).route.name == "eager"
+    population = Population(task, cross(toy_plan(task), lrs=LRS), expected_steps=10_000)
+    assert population.route.name == "eager"
 
 
 def test_what_cannot_be_one_population_is_said():

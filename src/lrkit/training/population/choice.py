@@ -36,8 +36,9 @@ _AS_GOOD = 1.1
 # What making a graph costs at first, and the share of the time that it is expected to save at least.
 _COST: dict[Way, float] = {"traced": 1.0, "compiled": 20.0}
 _SAVING = 0.4
-_TIMED_STEPS = 6
-_ENOUGH_SECONDS = 0.5
+_LEAST_SAVING = 0.3  # seconds: what comparing and timing take
+_UNTIMED_STEPS = 5  # a graph is made in the first, and compared in four
+_TIMED_STEPS = 5
 
 
 def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int) -> Route:
@@ -50,6 +51,8 @@ def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int)
     try:
         low, high = _extremes(setup)
         scouted = scout(setup, low)
+        if wanted is None and _SAVING * expected_steps * scouted.seconds < _LEAST_SAVING:
+            return Route(name="loop", reason="there is too little to train for anything else to pay")
         served, masks = _fits(setup, sorted({low, high}), scouted)
         setup.starts(range(len(setup.members)), idle=scouted.idle)
         _stacks_whole(setup)
@@ -138,15 +141,15 @@ def _seconds(setup: Setup, way: Way, size: int, facts: dict[str, Any]) -> float:
     lane = setup.lane(first)
     taken = []
     with lane.own_rng(), torch.no_grad():
-        window = [move_to(batch, setup.device) for batch in lane.window()]
-        for step in range(2 + _TIMED_STEPS):
+        for step in range(_UNTIMED_STEPS + _TIMED_STEPS):
+            window = [move_to(batch, setup.device) for batch in lane.window()]
             started = time.perf_counter()
             engine.step(block, window, step)
             taken.append(time.perf_counter() - started)
-            if step >= 2 and sum(taken[1:]) > _ENOUGH_SECONDS:
-                break
     # Not the quickest: large stacks have quick steps and slow ones, when memory is given back and fetched again.
-    return statistics.median(taken[2:]) / size
+    if engine.way != way:
+        raise Unfit(f"a {way} step differs from an eager one")
+    return statistics.median(taken[-_TIMED_STEPS:]) / size
 
 
 def _extremes(setup: Setup) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lrkit.optim.rng import RngState
 from lrkit.training.batches import move_to
 from lrkit.training.population.block import Block, build_block
+from lrkit.training.population.generators import are_equal
 from lrkit.training.population.setup import Setup
 from lrkit.training.population.unfit import Unfit
 from lrkit.training.population.windows import signature, stack_batches
@@ -65,7 +66,7 @@ def scout(setup: Setup, index: int) -> Scouted:
     return Scouted(
         seconds=statistics.median(seconds[len(seconds) // 4 :]),
         idle=frozenset(name for name, gradient in gradients.items() if gradient is None),
-        draws=any(_differ(before, after) for before, after in itertools.pairwise(generators)),
+        draws=not all(are_equal(before, after) for before, after in itertools.pairwise(generators)),
     )
 
 
@@ -151,6 +152,7 @@ def _compared(
                 block.trainable, block.constants, block.buffers, window
             )
         for row, one in enumerate(plain):
+            _check_idle(one, idle)
             _agree("the loss", losses[row], torch.tensor(one.loss, dtype=torch.float64), tolerance)
             _agree_on_gradients(one, {name: g[row] for name, g in gradients.items()}, tolerance)
             for name, buffer in buffers.items():
@@ -195,6 +197,12 @@ def _agree_on_update(block: Block, plain: Sequence[_PlainStep], step: int, kind:
                 raise Unfit(f"{kind} is not elementwise and linear in lr: its update of {name} differs")
 
 
+def _check_idle(plain: _PlainStep, idle: frozenset[str]) -> None:
+    for name in idle:
+        if plain.gradients[name] is not None:
+            raise Unfit(f"{name} has a gradient at some steps only")
+
+
 def _gradient(plain: _PlainStep, name: str) -> Tensor:
     gradient = plain.gradients[name]
     if gradient is None:
@@ -216,21 +224,6 @@ def _tolerance(setup: Setup, block: Block) -> float:
     if setup.plan.training.precision == "bfloat16":
         return 0.1
     return 1e-3 if any(p.dtype == torch.float32 for p in block.trainable.values()) else 1e-9
-
-
-def _differ(before: RngState, after: RngState) -> bool:
-    one, two = before.to_dict(), after.to_dict()
-    return any(not _same(one[key], two[key]) for key in ("python", "numpy", "torch_cpu", "cuda", "mps"))
-
-
-def _same(one: object, two: object) -> bool:
-    if isinstance(one, Tensor) and isinstance(two, Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
-        return len(one) == len(two) and all(_same(a, b) for a, b in zip(one, two, strict=True))
-    if isinstance(one, dict) and isinstance(two, dict):
-        return one.keys() == two.keys() and all(_same(one[key], two[key]) for key in one)
-    return bool(one == two)
 
 
 def _first_line(error: BaseException) -> str:

@@ -60,6 +60,7 @@ class Stack:
 
     def advance(self, until: int, *, on_step: OnStep | None, deadline: float) -> None:
         """Train the members that are left up to `until`, or past the deadline by one step."""
+        self._engine.recheck()
         with ExitStack() as stack, torch.no_grad():
             if len(self._fleets) == 1:
                 # The first lane's random numbers stand for all: members of several seeds are mixed only where none
@@ -113,6 +114,7 @@ class Stack:
             "step": self.step,
             "losses": [torch.tensor(losses, dtype=torch.float64) for losses in self.losses],
             "diverged": list(self.diverged),
+            "way": self._engine.way,
             "scores": self._scoring.state_dict(),
             "fleets": [
                 {
@@ -128,6 +130,7 @@ class Stack:
         self.step = state["step"]
         self.losses = [losses.tolist() for losses in state["losses"]]
         self.diverged = list(state["diverged"])
+        self._engine.way = state["way"]
         self._scoring.load_state_dict(state["scores"])
         for fleet, saved in zip(self._fleets, state["fleets"], strict=True):
             for lane_state in saved["lanes"]:
