@@ -73,12 +73,19 @@ def test_dropped_members_leave_and_the_rest_is_packed(route):
     assert population.evaluate("validation") == {}
 
 
-def test_every_member_of_a_population_may_diverge():
+@pytest.mark.parametrize("route", ["loop", "eager"])
+def test_every_member_of_a_population_may_diverge(route):
     task = toy_task(optimizer=torch.optim.SGD, model=lambda: nn.Linear(4, 3))
-    population = Population(task, cross(toy_plan(task), lrs=(1e38, 2e38)), route="eager")
+    members = cross(toy_plan(task), lrs=(1e38, 2e38))
+    population = Population(task, members, route=route)
     population.advance(24)
     assert population.alive == ()
     assert all(population.diverged)
+    runs = [Run(task, member.plan) for member in members]
+    for run in runs:
+        run.advance(24)
+    assert population.step == max(run.step for run in runs)
+    assert [len(losses) for losses in population.losses] == [len(run.losses) for run in runs]
 
 
 @settings(max_examples=6, deadline=None)
@@ -355,6 +362,10 @@ def test_what_python_decides_anew_at_each_step_is_not_left_to_a_graph(caplog):
     run.advance(20)
     assert population.losses[2] == pytest.approx(run.losses, rel=1e-4)
     assert "goes on eagerly" in caplog.text
+    assert population.route.name == "eager"
+    again = Population(task, members)
+    again.load_state_dict(population.state_dict())
+    assert again.route == population.route
 
 
 def test_too_little_to_train_is_not_timed():
@@ -385,6 +396,13 @@ def test_what_cannot_be_one_population_is_said():
     other = toy_plan(task, clip_norm=1.0)
     with pytest.raises(PlanError, match="member 1 has training"):
         Population(task, [MemberPlan(plan), MemberPlan(other)])
+    with pytest.raises(TaskError, match="did you mean 'eager'"):
+        Population(task, cross(plan, lrs=LRS), route="eeger")
+    for route in ("loop", "eager"):
+        everything = Population(task, cross(plan, lrs=LRS[:2]), data="all", route=route)
+        everything.advance(2)
+        with pytest.raises(TaskError, match="no validation data is left"):
+            everything.evaluate("validation")
     population = Population(task, cross(plan, lrs=LRS), route="eager")
     with pytest.raises(TaskError, match="no member 7"):
         population.drop([7])

@@ -10,11 +10,11 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
-from lrkit.errors import StateError, TaskError
+from lrkit.errors import StateError, TaskError, did_you_mean
 from lrkit.training.build import choose_device
 from lrkit.training.population.choice import choose_route
 from lrkit.training.population.lanes import check_loaders
@@ -55,17 +55,16 @@ class Population:
     ) -> None:
         self.task, self.members, self.data = task, check_members(members), data
         self._setup = Setup(task, self.members, data, choose_device(device or task.device))
+        if route is not None and route not in get_args(RouteName):
+            raise TaskError(f"route={route!r}{did_you_mean(str(route), get_args(RouteName))}")
         self._wanted, self._expected_steps = route, expected_steps
-        self._route: Route | None = None
         self._engine: Stack | Loop | None = None
         self._torn = False
 
     @property
     def route(self) -> Route:
         """How the members are trained, and why; settled by the first steps the first time it is asked for."""
-        self._settled()
-        assert self._route is not None
-        return self._route
+        return self._settled().route
 
     @property
     def step(self) -> int:
@@ -142,7 +141,7 @@ class Population:
         return {
             "version": _VERSION,
             "of": self._identity(),
-            "route": self.route.to_dict(),
+            "route": engine.route.to_dict(),
             "engine": engine.state_dict(),
         }
 
@@ -157,25 +156,23 @@ class Population:
         if different:
             told = ", ".join(f"{key} {theirs.get(key)!r} there, {mine[key]!r} here" for key in different)
             raise StateError(f"this state belongs to another population: {told:.500}")
-        self._route = Route.from_dict(state["route"])
-        self._engine = self._built(self._route)
+        self._engine = self._built(Route.from_dict(state["route"]))
         self._engine.load_state_dict(state["engine"])
         self._torn = False
 
     def _settled(self) -> Stack | Loop:
         if self._engine is None:
-            if self._route is None:
-                with _vmap_hushed():
-                    steps = len(self.members) * self._setup.plan.horizon.steps
-                    expected = steps if self._expected_steps is None else self._expected_steps
-                    self._route = choose_route(self._setup, wanted=self._wanted, expected_steps=expected)
-            self._engine = self._built(self._route)
+            steps = len(self.members) * self._setup.plan.horizon.steps
+            expected = steps if self._expected_steps is None else self._expected_steps
+            with _vmap_hushed():
+                route = choose_route(self._setup, wanted=self._wanted, expected_steps=expected)
+            self._engine = self._built(route)
         return self._engine
 
     def _built(self, route: Route) -> Stack | Loop:
         streams = len(self.members) if route.name == "loop" else len(self._setup.seeds)
         check_loaders(self.task, data=self.data, turns=streams)
-        return Loop(self._setup) if route.name == "loop" else Stack(self._setup, route)
+        return Loop(self._setup, route) if route.name == "loop" else Stack(self._setup, route)
 
     def _whole(self) -> None:
         if self._torn:

@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import statistics
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +36,12 @@ _AS_GOOD = 1.1
 _COST: dict[Way, float] = {"traced": 1.0, "compiled": 20.0}
 _SAVING = 0.4
 _LEAST_SAVING = 0.3  # seconds: what comparing and timing take
-_UNTIMED_STEPS = 5  # a graph is made in the first, and compared in four
+_SLOW_STEP = 0.015  # seconds
+_UNTIMED_STEPS: dict[Way, int] = {
+    "eager": 1,
+    "traced": 5,
+    "compiled": 5,
+}  # graphs are made and compared in them
 _TIMED_STEPS = 5
 
 
@@ -98,10 +102,10 @@ def _fastest(setup: Setup, scouted: Scouted, facts: dict[str, Any], expected_ste
         cost = _COST.get(way, 0.0)
         if way != "eager" and (facts["served"] is None or _SAVING * left < cost):
             continue
-        # A graph is made for each size: the smallest, and what was best without one; a compiler is asked once.
+        # A graph is made for each size: for the smallest and the largest; a compiler is asked once.
         tried = {
             "eager": sizes,
-            "traced": sorted({sizes[0], timed.get("eager", (0.0, sizes[0]))[1]}),
+            "traced": sorted({sizes[0], sizes[-1]}),
             "compiled": [timed.get("traced", timed.get("eager", (0.0, sizes[-1])))[1]],
         }[way]
         try:
@@ -120,14 +124,16 @@ def _fastest(setup: Setup, scouted: Scouted, facts: dict[str, Any], expected_ste
 
 
 def _best_size(setup: Setup, way: Way, sizes: Sequence[int], facts: dict[str, Any]) -> tuple[float, int]:
-    """Seconds of a member-step and the size that gives it; larger ones are tried while they are worth it."""
-    best = (_seconds(setup, way, sizes[0], facts), sizes[0])
-    for size in sizes[1:]:
-        seconds = _seconds(setup, way, size, facts)
-        if seconds * _AS_GOOD > best[0]:
+    """Seconds of a member-step and the size that gives it: the smallest that is about as good as the best."""
+    found: list[tuple[float, int]] = []
+    for size in sizes:
+        found.append((_seconds(setup, way, size, facts), size))
+        if (
+            size * found[-1][0] > _SLOW_STEP
+        ):  # arithmetic, not dispatch: a larger stack would only take longer
             break
-        best = (seconds, size)
-    return best
+    quickest = min(seconds for seconds, _ in found)
+    return next((seconds, size) for seconds, size in found if seconds <= _AS_GOOD * quickest)
 
 
 def _seconds(setup: Setup, way: Way, size: int, facts: dict[str, Any]) -> float:
@@ -141,11 +147,11 @@ def _seconds(setup: Setup, way: Way, size: int, facts: dict[str, Any]) -> float:
     lane = setup.lane(first)
     taken = []
     with lane.own_rng(), torch.no_grad():
-        for step in range(_UNTIMED_STEPS + _TIMED_STEPS):
+        for step in range(_UNTIMED_STEPS[way] + _TIMED_STEPS):
             window = [move_to(batch, setup.device) for batch in lane.window()]
-            started = time.perf_counter()
+            started = setup.clock()
             engine.step(block, window, step)
-            taken.append(time.perf_counter() - started)
+            taken.append(setup.clock() - started)
     # Not the quickest: large stacks have quick steps and slow ones, when memory is given back and fetched again.
     if engine.way != way:
         raise Unfit(f"a {way} step differs from an eager one")

@@ -45,13 +45,19 @@ def scout(setup: Setup, index: int) -> Scouted:
     """Train member `index` plainly for a few steps. Raises Unfit where that shows that stacks are out of question."""
     if setup.plan.training.precision == "float16":
         raise Unfit("float16 needs a loss scale of its own for each member")
+    if any(member.plan.control for member in setup.members):
+        raise Unfit("a feedback controller acts on one run")
     run = setup.run(index)
     seconds: list[float] = []
     generators: list[RngState] = []
+    clock = setup.clock
+    since = clock()
 
     def watch(info: StepInfo) -> None:
-        seconds.append(info.seconds)
+        nonlocal since
+        seconds.append(clock() - since)
         generators.append(RngState.capture())
+        since = clock()
 
     try:
         run.advance(1, on_step=watch)

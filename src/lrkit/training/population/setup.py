@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -42,6 +43,12 @@ class Setup:
     def seeds(self) -> tuple[int, ...]:
         """The seeds, each once, in the members' order."""
         return tuple(dict.fromkeys(member.seed for member in self.members))
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What routes are timed by, in seconds: on one thread processor time, which other work does not disturb."""
+        alone = self.device.type == "cpu" and torch.get_num_threads() == 1
+        return time.process_time if alone else time.perf_counter
 
     def run(self, index: int) -> Run:
         """The plain Run that member `index` equals, before its first update."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,14 +44,21 @@ class Stack:
             range(len(setup.members)), idle=frozenset(route.idle)
         )
         loss = setup.loss(mixed=route.mixed)
-        way = "eager" if route.name == "loop" else route.name
-        self._engine = Engine(loss, way, served=route.served)
+        self._engine = Engine(loss, "eager" if route.name == "loop" else route.name, served=route.served)
         self._scoring = Scoring(setup, loss)
         self.step = 0
         self.losses: list[list[float]] = [[] for _ in setup.members]
         self.diverged = [False] * len(setup.members)
         seeds = [setup.seeds] if route.mixed else [(seed,) for seed in setup.seeds]
         self._fleets = [self._fleet(chosen) for chosen in seeds]
+
+    @property
+    def route(self) -> Route:
+        """The route that was asked for, or what it has become where its graphs turned out to be wrong."""
+        if self._engine.way == self._route.name:
+            return self._route
+        reason = f"{self._route.reason}; its graph differed from an eager step"
+        return replace(self._route, name=self._engine.way, reason=reason)
 
     @property
     def live(self) -> set[int]:
@@ -114,7 +121,6 @@ class Stack:
             "step": self.step,
             "losses": [torch.tensor(losses, dtype=torch.float64) for losses in self.losses],
             "diverged": list(self.diverged),
-            "way": self._engine.way,
             "scores": self._scoring.state_dict(),
             "fleets": [
                 {
@@ -130,7 +136,6 @@ class Stack:
         self.step = state["step"]
         self.losses = [losses.tolist() for losses in state["losses"]]
         self.diverged = list(state["diverged"])
-        self._engine.way = state["way"]
         self._scoring.load_state_dict(state["scores"])
         for fleet, saved in zip(self._fleets, state["fleets"], strict=True):
             for lane_state in saved["lanes"]:
