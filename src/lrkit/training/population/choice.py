@@ -35,6 +35,8 @@ _AS_GOOD = 1.1
 # What making a graph costs at first, and the share of the time that it is expected to save at least.
 _COST: dict[Way, float] = {"traced": 1.0, "compiled": 20.0}
 _SAVING = 0.4
+# Seconds of a plain step on a CPU that can be dispatch: the rest is arithmetic, which no route does for less.
+_DISPATCH = 1e-3
 _LEAST_SAVING = 0.3  # seconds: what comparing and timing take
 _SLOW_STEP = 0.015  # seconds
 _UNTIMED_STEPS: dict[Way, int] = {
@@ -55,7 +57,7 @@ def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int)
     try:
         low, high = _extremes(setup)
         scouted = scout(setup, low)
-        if wanted is None and _SAVING * expected_steps * scouted.seconds < _LEAST_SAVING:
+        if wanted is None and _worth(setup, scouted, expected_steps, scouted.seconds) < _LEAST_SAVING:
             return Route(name="loop", reason="there is too little to train for anything else to pay")
         served, masks = _fits(setup, sorted({low, high}), scouted)
         setup.starts(range(len(setup.members)), idle=scouted.idle)
@@ -98,9 +100,9 @@ def _fastest(setup: Setup, scouted: Scouted, facts: dict[str, Any], expected_ste
         return min(seconds for seconds, _ in timed.values())
 
     for way in ("eager", "traced", "compiled"):
-        left = expected_steps * best()
-        cost = _COST.get(way, 0.0)
-        if way != "eager" and (facts["served"] is None or _SAVING * left < cost):
+        if way != "eager" and (
+            facts["served"] is None or _worth(setup, scouted, expected_steps, best()) < _COST[way]
+        ):
             continue
         # A graph is made for each size: for the smallest and the largest; a compiler is asked once.
         tried = {
@@ -121,6 +123,14 @@ def _fastest(setup: Setup, scouted: Scouted, facts: dict[str, Any], expected_ste
         size=timed[name][1],
         **facts,
     )
+
+
+def _worth(setup: Setup, scouted: Scouted, expected_steps: int, seconds: float) -> float:
+    """The seconds that a better way than one of `seconds` a member-step may save: of dispatch, not of arithmetic."""
+    share = _SAVING
+    if setup.device.type == "cpu":
+        share = min(share, _DISPATCH / scouted.seconds)
+    return share * expected_steps * seconds
 
 
 def _best_size(setup: Setup, way: Way, sizes: Sequence[int], facts: dict[str, Any]) -> tuple[float, int]:
