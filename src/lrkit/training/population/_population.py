@@ -198,6 +198,7 @@ def _told(member: MemberPlan) -> str:
     plan = member.plan
     parts = [f"lr {plan.lr!r}", f"seed {member.seed}", str(plan.schedule)]
     parts += [repr(dict(plan.optimizer.options)), repr(dict(plan.groups)), f"floor {plan.floor!r}"]
+    parts += [f"control {list(plan.control)!r}"]
     return ", ".join(parts)
 
 
