@@ -63,6 +63,7 @@ bench: compiled
 	$(BIN)/python bench/tune.py digits --seeds 5
 	$(BIN)/python bench/find.py --seeds 5
 	$(BIN)/python bench/search_interval.py --repeats 20
+	$(BIN)/python bench/population.py
 
 wheel: compiled
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist

@@ -17,6 +17,7 @@ from lrkit.training.data import Split, resolve_loader, search_split, training_lo
 from lrkit.training.load import load_task
 from lrkit.training.metrics import evaluate, supervised
 from lrkit.training.plans import DEFAULT_SCHEDULE, default_plan, task_horizon
+from lrkit.training.population import MemberPlan, Population, Route, cross
 from lrkit.training.precision import Precision
 from lrkit.training.progress import SILENT, Reporter, RichReporter
 from lrkit.training.run import Run, StepInfo
@@ -29,9 +30,12 @@ __all__ = [
     "SILENT",
     "BatchStream",
     "Member",
+    "MemberPlan",
+    "Population",
     "Precision",
     "Reporter",
     "RichReporter",
+    "Route",
     "Run",
     "Split",
     "StepInfo",
@@ -44,6 +48,7 @@ __all__ = [
     "check_task",
     "choose_device",
     "count_samples",
+    "cross",
     "default_plan",
     "derive_seed",
     "describe_groups",

@@ -1,0 +1,215 @@
+"""Choosing the route: what a member-step takes on each one, on the first batches; the fastest is taken.
+
+A graph costs time before it saves any, so it is tried only where what is left to train is worth it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lrkit.training.batches import move_to
+from lrkit.training.population.block import build_block
+from lrkit.training.population.engine import Engine, Way
+from lrkit.training.population.fit import Scouted, check_fit, scout
+from lrkit.training.population.lanes import is_shared
+from lrkit.training.population.route import Masks, Route, RouteName
+from lrkit.training.population.setup import Setup
+from lrkit.training.population.unfit import Unfit
+from lrkit.training.population.updates import stacked_groups
+
+__all__ = ["choose_route"]
+
+_log = logging.getLogger("lrkit")
+
+# Sizes of stacks to try: below, dispatch is shared by too few; above, the state of a small model leaves the cache.
+_SIZES = (8, 16, 32)
+# A smaller stack within this factor of the fastest is preferred: pruned members leave less ballast in it.
+_AS_GOOD = 1.1
+# What making a graph costs at first, and the share of the time that it is expected to save at least.
+_COST: dict[Way, float] = {"traced": 1.0, "compiled": 20.0}
+_SAVING = 0.4
+# Seconds of a plain step on a CPU that can be dispatch: the rest is arithmetic, which no route does for less.
+_DISPATCH = 1e-3
+_LEAST_SAVING = 0.3  # seconds: what comparing and timing take
+_SLOW_STEP = 0.015  # seconds
+_UNTIMED_STEPS: dict[Way, int] = {
+    "eager": 1,
+    "traced": 5,
+    "compiled": 5,
+}  # graphs are made and compared in them
+_TIMED_STEPS = 5
+
+
+def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int) -> Route:
+    """Check on the first steps that a stack is what runs side by side are, time the routes, and take the fastest.
+
+    wanted: this route whatever its time, if it can be taken at all. expected_steps: member-steps that will be trained.
+    """
+    if wanted == "loop":
+        return Route(name="loop", reason="asked for")
+    try:
+        low, high = _extremes(setup)
+        scouted = scout(setup, low)
+        if wanted is None and _worth(setup, scouted, expected_steps, scouted.seconds) < _LEAST_SAVING:
+            return Route(name="loop", reason="there is too little to train for anything else to pay")
+        served, masks = _fits(setup, sorted({low, high}), scouted)
+        setup.starts(range(len(setup.members)), idle=scouted.idle)
+        _stacks_whole(setup)
+    except Unfit as reason:
+        _log.warning("%s: training members one by one: %s", setup.task.name, reason)
+        return Route(name="loop", reason=f"members do not stack: {reason}")
+    mixed = _can_mix(setup, scouted)
+    facts: dict[str, Any] = {
+        "mixed": mixed,
+        "masks": masks,
+        "idle": tuple(sorted(scouted.idle)),
+        "served": served,
+    }
+    if wanted is not None:
+        size = min(_largest(setup, mixed=mixed), 16)
+        return Route(name=wanted, reason="asked for", size=size, **facts)
+    return _fastest(setup, scouted, facts, expected_steps)
+
+
+def _fits(setup: Setup, indices: Sequence[int], scouted: Scouted) -> tuple[str | None, Masks]:
+    """The signature of the batches, and how random numbers are drawn. Raises Unfit."""
+    try:
+        return check_fit(setup, indices, idle=scouted.idle), "plain" if scouted.draws else "none"
+    except Unfit as reason:
+        if not scouted.draws:
+            raise
+        try:
+            return check_fit(setup, indices, idle=scouted.idle, dropout=False), "alike"
+        except Unfit:
+            raise reason from None
+
+
+def _fastest(setup: Setup, scouted: Scouted, facts: dict[str, Any], expected_steps: int) -> Route:
+    largest = _largest(setup, mixed=facts["mixed"])
+    timed: dict[str, tuple[float, int]] = {"loop": (scouted.seconds, 1)}
+    sizes = sorted({min(size, largest) for size in _SIZES})
+
+    def best() -> float:
+        return min(seconds for seconds, _ in timed.values())
+
+    for way in ("eager", "traced", "compiled"):
+        if way != "eager" and (
+            facts["served"] is None or _worth(setup, scouted, expected_steps, best()) < _COST[way]
+        ):
+            continue
+        # A graph is made for each size: for the smallest and the largest; a compiler is asked once.
+        tried = {
+            "eager": sizes,
+            "traced": sorted({sizes[0], sizes[-1]}),
+            "compiled": [timed.get("traced", timed.get("eager", (0.0, sizes[-1])))[1]],
+        }[way]
+        try:
+            timed[way] = _best_size(setup, way, tried, facts)
+        except Exception as error:  # tracers and compilers give up in many kinds of errors
+            _log.info("%s: no %s route: %.200s", setup.task.name, way, error)
+    name: Any = min(timed, key=lambda which: timed[which][0])
+    told = ", ".join(f"{which} {seconds * 1e6:.0f}" for which, (seconds, _) in timed.items())
+    return Route(
+        name=name,
+        reason=f"the fastest of {told} microseconds a member-step",
+        seconds={which: seconds for which, (seconds, _) in timed.items()},
+        size=timed[name][1],
+        **facts,
+    )
+
+
+def _worth(setup: Setup, scouted: Scouted, expected_steps: int, seconds: float) -> float:
+    """The seconds that a better way than one of `seconds` a member-step may save: of dispatch, not of arithmetic."""
+    share = _SAVING
+    if setup.device.type == "cpu":
+        share = min(share, _DISPATCH / scouted.seconds)
+    return share * expected_steps * seconds
+
+
+def _best_size(setup: Setup, way: Way, sizes: Sequence[int], facts: dict[str, Any]) -> tuple[float, int]:
+    """Seconds of a member-step and the size that gives it: the smallest that is about as good as the best."""
+    found: list[tuple[float, int]] = []
+    for size in sizes:
+        found.append((_seconds(setup, way, size, facts), size))
+        if (
+            size * found[-1][0] > _SLOW_STEP
+        ):  # arithmetic, not dispatch: a larger stack would only take longer
+            break
+    quickest = min(seconds for seconds, _ in found)
+    return next((seconds, size) for seconds, size in found if seconds <= _AS_GOOD * quickest)
+
+
+def _seconds(setup: Setup, way: Way, size: int, facts: dict[str, Any]) -> float:
+    """What one member-step takes in a stack of `size`, which is then thrown away."""
+    first = setup.members[0].seed
+    alike = [i for i, member in enumerate(setup.members) if member.seed == first]
+    slots = [alike[i % len(alike)] for i in range(size)]
+    starts = setup.starts(slots, idle=frozenset(facts["idle"]))
+    block = build_block(starts, slots, mixed=False, build=setup.optimizer)
+    engine = Engine(setup.loss(mixed=False), way, served=facts["served"])
+    lane = setup.lane(first)
+    taken = []
+    with lane.own_rng(), torch.no_grad():
+        for step in range(_UNTIMED_STEPS[way] + _TIMED_STEPS):
+            window = [move_to(batch, setup.device) for batch in lane.window()]
+            started = setup.clock()
+            engine.step(block, window, step)
+            taken.append(setup.clock() - started)
+    # Not the quickest: large stacks have quick steps and slow ones, when memory is given back and fetched again.
+    if engine.way != way:
+        raise Unfit(f"a {way} step differs from an eager one")
+    return statistics.median(taken[-_TIMED_STEPS:]) / size
+
+
+def _extremes(setup: Setup) -> tuple[int, int]:
+    """The members of the lowest and the highest lr among those of the first seed."""
+    first = setup.members[0].seed
+    alike = [i for i, member in enumerate(setup.members) if member.seed == first]
+    rates = {i: setup.members[i].plan.lr for i in alike}
+    return min(alike, key=rates.__getitem__), max(alike, key=rates.__getitem__)
+
+
+def _stacks_whole(setup: Setup) -> None:
+    """Raises Unfit where not all members, but only those that were compared, fit together."""
+    stacked_groups([setup.starts_made[i] for i in range(len(setup.members))])
+
+
+def _can_mix(setup: Setup, scouted: Scouted) -> bool:
+    """Whether members of several seeds may share a stack: they draw no random numbers and read the same data."""
+    if len(setup.seeds) == 1 or scouted.draws or not is_shared(setup.task):
+        return False
+    one, two = setup.seeds[:2]
+    pair = [next(i for i, member in enumerate(setup.members) if member.seed == seed) for seed in (one, two)]
+    try:
+        check_fit(setup, pair, idle=scouted.idle, mixed=True)
+    except Unfit as reason:
+        _log.info("%s: one stack for each seed: %s", setup.task.name, reason)
+        return False
+    return True
+
+
+def _largest(setup: Setup, *, mixed: bool) -> int:
+    """The most members that one stack can be asked to hold, by number and by memory."""
+    counts = [sum(member.seed == seed for member in setup.members) for seed in setup.seeds]
+    start = next(iter(setup.starts_made.values()))
+    tensors = [*start.parameters.values(), *start.buffers.values()]
+    # Parameters, gradients, two moments and the temporaries of an update; activations are not known.
+    one = 8 * sum(tensor.nbytes for tensor in tensors)
+    fits = max(1, int(_free_bytes(setup.device) / 4 / max(one, 1)))
+    return max(1, min(len(setup.members) if mixed else max(counts), fits))
+
+
+def _free_bytes(device: torch.device) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # macOS and Windows do not say
+        return math.inf

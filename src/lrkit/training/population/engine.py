@@ -1,0 +1,180 @@
+"""The engine: how a block takes one step. Operation by operation, as a traced graph, or as one compiled graph.
+
+*Eager* runs `vmap(grad)` anew at each step, and most of a small model's time goes into its layers of dispatch.
+*Traced* records the tensor operations of the gradients once (`make_fx`) and replays them: the same operations in the
+same order. *Compiled* records gradients and update together, and compiles them (TorchInductor).
+
+A graph serves batches of one signature, the full batch; others, such as the short last one of an epoch, go eagerly.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from lrkit.optim.rng import RngState
+from lrkit.training.batches import Batch
+from lrkit.training.population.block import Block
+from lrkit.training.population.generators import are_equal
+from lrkit.training.population.stacked_loss import StackedLoss
+from lrkit.training.population.updates import Tensors
+from lrkit.training.population.windows import signature
+
+__all__ = ["Engine", "Way"]
+
+Way = Literal["eager", "traced", "compiled"]
+Graph = Callable[..., Any]
+
+_log = logging.getLogger("lrkit")
+
+_CHECKED_STEPS = 4
+_NEAR = 0.02
+
+
+class Engine:
+    """Steps blocks in one `way`; graphs are made when they are first needed, and kept by block size.
+
+    A graph keeps what Python decided while it was recorded. So it is compared with an eager step, on copies, at its
+    first steps and once at each `recheck`; where it differs, the engine goes on eagerly and `way` says so.
+    """
+
+    def __init__(self, loss: StackedLoss, way: Way, *, served: str | None) -> None:
+        self.way = way
+        self._loss, self._served = loss, served
+        self._graphs: list[tuple[Any, Graph]] = []
+        self._unchecked = _CHECKED_STEPS
+
+    def recheck(self) -> None:
+        """Compare the next step of a graph with an eager one."""
+        self._unchecked = max(1, self._unchecked)
+
+    def step(self, block: Block, window: Sequence[Batch], step: int) -> list[float]:
+        """Take update number `step` with every member of `block`; gives the losses, row by row.
+
+        A member whose loss is not finite keeps the parameters that it had.
+        """
+        coefficients = block.update.coefficients(step)
+        window = list(window)
+        graphed = self.way != "eager" and self._served is not None and signature(window) == self._served
+        if graphed and self._unchecked:
+            self._unchecked -= 1
+            graphed = self._holds(block, window, coefficients)
+        if graphed and self._is_whole(block):
+            graph = self._graph(block, window, coefficients)
+            losses, block.buffers = graph(
+                block.trainable, block.constants, block.buffers, block.update.state(), coefficients, window
+            )
+            return _numbers(losses)
+        gradients_of = self._graph(block, window, None) if graphed else self._loss.gradients
+        losses, gradients, block.buffers = gradients_of(
+            block.trainable, block.constants, block.buffers, window
+        )
+        finite = torch.isfinite(losses)
+        lost = [] if bool(finite.all()) else [i for i, good in enumerate(finite.tolist()) if not good]
+        before = {name: tensor[lost] for name, tensor in block.trainable.items()} if lost else {}
+        block.update.apply(block.trainable, gradients, block.update.state(), coefficients)
+        for name, rows in before.items():
+            block.trainable[name][lost] = rows
+        return _numbers(losses)
+
+    def _is_whole(self, block: Block) -> bool:
+        return self.way == "compiled" and block.update.pure
+
+    def _holds(self, block: Block, window: list[Batch], coefficients: list[Tensor]) -> bool:
+        """Whether the graph does what an eager step does, both on copies."""
+        whole = self._is_whole(block)
+        graph = self._graph(block, window, coefficients if whole else None)
+        by_hand: Graph = _whole_step(self._loss, block) if whole else self._loss.gradients
+        before = RngState.capture()
+        found: list[list[Tensor]] = []
+        after: list[RngState] = []
+        for way in (by_hand, graph):
+            trainable, buffers = _copied(block.trainable), _copied(block.buffers)
+            state = {name: _copied(tensors) for name, tensors in block.update.state().items()}
+            extra = (state, coefficients) if whole else ()
+            losses = way(trainable, block.constants, buffers, *extra, window)[0]
+            moved = [(trainable[name] - t).flatten() for name, t in block.trainable.items()]
+            found.append([losses, torch.cat(moved)])
+            after.append(RngState.capture())
+            before.restore()
+        # Who draws less has drawn for all steps already.
+        if are_equal(*after) and all(_near(one, two) for one, two in zip(*found, strict=True)):
+            return True
+        _log.warning("a %s step differs from an eager one: the population goes on eagerly", self.way)
+        self.way = "eager"
+        return False
+
+    def _graph(self, block: Block, window: Sequence[Batch], coefficients: list[Tensor] | None) -> Graph:
+        """The graph for blocks of this size: of gradients, or with `coefficients` of the whole step, compiled."""
+        whole = coefficients is not None
+        key = (len(block.slots), block.update.structure() if whole else None)
+        for known, graph in self._graphs:
+            if known == key:
+                return graph
+        # Recording runs the operations for real: on copies, and with the random numbers put back.
+        trainable, buffers = _copied(block.trainable), _copied(block.buffers)
+        rng = RngState.capture()
+        try:
+            if coefficients is None:
+                gradients = functools.partial(self._loss.gradients)  # make_fx counts a method's self
+                graph = make_fx(gradients)(trainable, block.constants, buffers, list(window))
+            else:
+                state = {name: _copied(tensors) for name, tensors in block.update.state().items()}
+                whole_step = _whole_step(self._loss, block)
+                traced = make_fx(whole_step)(
+                    trainable, block.constants, buffers, state, coefficients, list(window)
+                )
+                # Random operations as eager mode has them, so that masks are those of a plain run.
+                graph = torch.compile(
+                    traced, dynamic=False, fullgraph=True, options={"fallback_random": True}
+                )
+        finally:
+            rng.restore()
+        self._graphs.append((key, graph))
+        return graph
+
+
+def _whole_step(loss: StackedLoss, block: Block) -> Graph:
+    """Gradients and update as one function of tensors, which moves parameters and state in place."""
+    update = block.update
+
+    def step(
+        trainable: Tensors,
+        constants: Tensors,
+        buffers: Tensors,
+        state: dict[str, Tensors],
+        coefficients: list[Tensor],
+        window: Sequence[Batch],
+    ) -> tuple[Tensor, Tensors]:
+        losses, gradients, buffers = loss.gradients(trainable, constants, buffers, window)
+        before = _copied(trainable)
+        update.apply(trainable, gradients, state, coefficients)
+        finite = torch.isfinite(losses)
+        for name, tensor in trainable.items():
+            tensor.copy_(torch.where(finite.view(-1, *[1] * (tensor.ndim - 1)), tensor, before[name]))
+        return losses, buffers
+
+    return step
+
+
+def _near(by_hand: Tensor, by_graph: Tensor) -> bool:
+    """Alike as wholes: rounding that Adam has blown up may fill some elements, but not most of the norm."""
+    known = torch.isfinite(by_hand) & torch.isfinite(by_graph)
+    off, size = (by_hand - by_graph)[known].norm(), by_hand[known].norm()
+    same_holes = torch.equal(torch.isfinite(by_hand), torch.isfinite(by_graph))
+    return same_holes and bool(off <= _NEAR * size + 1e-6)
+
+
+def _numbers(losses: Tensor) -> list[float]:
+    found: list[float] = losses.tolist()
+    return found
+
+
+def _copied(tensors: Tensors) -> Tensors:
+    return {name: tensor.clone() for name, tensor in tensors.items()}

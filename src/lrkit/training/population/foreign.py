@@ -1,0 +1,106 @@
+"""An optimizer without a written rule: it runs itself, at lr 1, over the stacked parameters; its step is then scaled.
+
+Exact for every update that is linear in lr and elementwise, whoever wrote it. Whether it is so is not known here: it
+is found out by comparing with a plain run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lrkit.training.population.start import MemberStart
+from lrkit.training.population.unfit import Unfit
+from lrkit.training.population.updates import Tensors, stacked_groups
+
+__all__ = ["ForeignUpdate"]
+
+
+class ForeignUpdate:
+    """The user's own optimizer over a stack; of its hyperparameters only the lr may differ between members."""
+
+    pure = False
+
+    def __init__(
+        self,
+        starts: Sequence[MemberStart],
+        parameters: Tensors,
+        build: Callable[[], tuple[nn.Module, Optimizer]],
+    ) -> None:
+        self._starts = stacked_groups(starts)
+        for members in self._starts:
+            if any(dict(start.numbers) != dict(members[0].numbers) for start in members):
+                raise Unfit(
+                    f"the members' {starts[0].optimizer.__name__} differ in more than lr, and lrkit has no rule for it"
+                )
+        model, self._optimizer = build()
+        owners = {id(p): name for name, p in model.named_parameters()}
+        # The very tensors of the stack, as leaves of their own: the optimizer writes into the members' storage.
+        self._leaves = {name: nn.Parameter(tensor) for name, tensor in parameters.items()}
+        for group in self._optimizer.param_groups:
+            group["params"] = [
+                self._leaves[owners[id(p)]] for p in group["params"] if owners[id(p)] in self._leaves
+            ]
+            group["lr"] = 1.0
+        self._size = len(starts)
+
+    def coefficients(self, step: int) -> list[Tensor]:
+        """For each group its lrs, (1, members)."""
+        first = next(iter(self._leaves.values()))
+        rates = [
+            np.stack([start.lrs(step, step + 1) for start in members], axis=1) for members in self._starts
+        ]
+        return [torch.from_numpy(rate).to(dtype=first.dtype).to(first.device) for rate in rates]
+
+    def state(self) -> dict[str, Tensors]:
+        """Nothing to hand around: the optimizer holds its own."""
+        return {}
+
+    @torch.no_grad()
+    def apply(
+        self, parameters: Tensors, gradients: Tensors, state: dict[str, Tensors], coefficients: list[Tensor]
+    ) -> None:
+        """Move `parameters` by one update, in place."""
+        before = {name: tensor.clone() for name, tensor in parameters.items()}
+        for name, leaf in self._leaves.items():
+            leaf.grad = gradients[name]
+        with torch.enable_grad():
+            self._optimizer.step()
+        for members, rates in zip(self._starts, coefficients, strict=True):
+            for name in members[0].names:
+                rate = rates[0].to(before[name].dtype).view(-1, *[1] * (before[name].ndim - 1))
+                moved = parameters[name]
+                moved.sub_(before[name]).mul_(rate).add_(before[name])
+
+    def inherit(self, sources: Sequence[tuple[Any, int]]) -> None:
+        """See Update. State of one entry for each member goes row by row, the rest is the first source's."""
+        first = sources[0][0]
+        for name, leaf in self._leaves.items():
+            old = first._optimizer.state.get(first._leaves[name], {})
+            self._optimizer.state[leaf] = {
+                key: torch.stack(
+                    [update._optimizer.state[update._leaves[name]][key][row] for update, row in sources]
+                )
+                if isinstance(value, Tensor) and value.ndim and value.shape[0] == first._size
+                else (value.clone() if isinstance(value, Tensor) else value)
+                for key, value in old.items()
+            }
+
+    def structure(self) -> Any:
+        """See Update."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's own state."""
+        return self._optimizer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the optimizer's own state."""
+        self._optimizer.load_state_dict(dict(state))
+        for group in self._optimizer.param_groups:
+            group["lr"] = 1.0

@@ -1,0 +1,26 @@
+"""Whether two states of the random generators are the same: whether anything was drawn, or as much as elsewhere."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lrkit.optim.rng import RngState
+
+__all__ = ["are_equal"]
+
+
+def are_equal(one: RngState, two: RngState) -> bool:
+    """Whether every generator stands at the same place in both."""
+    mine, theirs = one.to_dict(), two.to_dict()
+    return all(_same(mine[key], theirs[key]) for key in ("python", "numpy", "torch_cpu", "cuda", "mps"))
+
+
+def _same(one: object, two: object) -> bool:
+    if isinstance(one, Tensor) and isinstance(two, Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
+        return len(one) == len(two) and all(_same(a, b) for a, b in zip(one, two, strict=True))
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_same(one[key], two[key]) for key in one)
+    return bool(one == two)
