@@ -83,7 +83,7 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
                 if self.T_cur >= self.T_i:
                     self.T_cur, self.T_i = self.T_cur % self.T_i, self.T_i * self.T_mult
         elif epoch < 0:
-            super().step(epoch)  # which says so
+            stock.CosineAnnealingWarmRestarts.step(self, epoch)  # which says so
         else:
             self._place(epoch)
         self.last_epoch = math.floor(epoch)
@@ -107,6 +107,7 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
         self.T_cur, self.T_i = epoch - begun, period
 
     def _initial_step(self) -> None:
+        self._forget()  # or a sequence that begins anew would go on with what was read ahead
         done = self.last_epoch - (self.defects == "mended")
         if done >= 0:
             self._place(done)  # torch takes `last_epoch` for the place in the first cycle
