@@ -16,6 +16,7 @@ from torch.optim.swa_utils import SWALR
 
 import drop_in
 from lrkit import Scheduler, lr_scheduler
+from lrkit.convert import schedule
 from lrkit.convert._to_torch import to_torch
 from lrkit.convert.live import schedule_of
 from lrkit.convert.members import natural_length
@@ -220,3 +221,19 @@ def test_to_torch_ends_where_the_schedule_ends() -> None:
         scheduler.step()
     with pytest.raises(HorizonError):
         scheduler.step()
+
+
+def test_one_group_of_several_can_be_asked_for_by_the_public_door() -> None:
+    optimizer = optimizer_of(0.1, 0.2)
+    scheduler = stock.LambdaLR(optimizer, [lambda t: 1.0, lambda t: 0.5**t])
+    with pytest.raises(SpecError, match="read each with group="):
+        schedule(scheduler)
+    assert schedule(scheduler, group=1).over(3).chunk(0, 3).tolist() == [1.0, 0.5, 0.25]
+    with pytest.raises(SpecError, match="leave out base_lr"):
+        schedule(scheduler, base_lr=1.0)
+
+
+def test_what_is_no_schedule_is_not_turned_into_torch() -> None:
+    for wrong in ((3, optimizer_of(0.1)), ("hold()", None)):
+        with pytest.raises(SpecError, match=r"to_torch\(\) takes"):
+            to_torch(*wrong, 10)

@@ -56,9 +56,22 @@ device_option = click.option(
 seed_option = click.option(
     "--seed", type=int, metavar="N", help="Seed of split, weights and batch order; the task's own by default."
 )
+
+
+def _spec_text(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A peer's schedule as the spec that it stands for."""
+    del context, parameter
+    if value is None or ":" not in value:
+        return value
+    from lrkit.convert import parse_spec
+
+    return str(parse_spec(value))
+
+
 schedule_option = click.option(
     "--schedule",
     metavar="SPEC",
+    callback=_spec_text,
     help='Schedule of a training, by default "warmup(5%) >> cosine(to=0)"; "... & plateau(patience=5)" adds control.',
 )
 plots_option = click.option("--plots/--no-plots", default=True, help="Write pictures (needs matplotlib).")

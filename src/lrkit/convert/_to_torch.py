@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lrkit.duration import Horizon
+from lrkit.duration import Horizon, brief
+from lrkit.errors import SpecError
 from lrkit.schedule import Curve, Schedule
 from lrkit.spec import parse
 
@@ -27,6 +28,10 @@ def to_torch(schedule: Schedule | str, optimizer: Optimizer, horizon: Horizon | 
     from torch.optim.lr_scheduler import LambdaLR
 
     schedule = parse(schedule) if isinstance(schedule, str) else schedule
+    if not isinstance(schedule, Schedule) or not hasattr(optimizer, "param_groups"):
+        raise SpecError(
+            f"to_torch() takes a schedule, an optimizer and a horizon, not {brief(schedule)} and {brief(optimizer)}"
+        )
     bases = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
     if not schedule.needs_base_lr:
         return LambdaLR(optimizer, _factor(schedule.over(horizon)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
 import lrkit.spec
 from lrkit.convert.live import schedule_of
@@ -78,8 +78,9 @@ def schedule(what: object, /, **parameters: object) -> Schedule:
 
     `what` is "peer:name", as in "transformers:cosine" or "timm:CosineLRScheduler", and `parameters` are the
     peer's, under its names and with its defaults; or it is a live torch scheduler, which is read and continued
-    from where it stands. Where the peer speaks in absolute rates, `base_lr` is the lr that the optimizer's group
-    will be created with (1 by default: then factors are the rates themselves).
+    from where it stands (`group` is the number of the group to read, where they differ). Where the peer speaks
+    in absolute rates, `base_lr` is the lr that the optimizer's group will be created with (1 by default: then
+    factors are the rates themselves).
     What the peer does after the end of the run comes as the schedule's `.after(...)`, and its known defects
     come too: each function's docstring names them and the lrkit spec without them.
 
@@ -91,9 +92,10 @@ def schedule(what: object, /, **parameters: object) -> Schedule:
     ('linear(2, to=1, start=0) >> linear(4, to=0)', [0.0, 0.5, 1.0, 0.75, 0.5, 0.25])
     """
     if not isinstance(what, str):
-        if parameters:
-            raise SpecError(f"a live scheduler has its parameters already: leave out {', '.join(parameters)}")
-        return schedule_of(what)
+        more = [name for name in parameters if name != "group"]
+        if more:
+            raise SpecError(f"a live scheduler has its parameters already: leave out {', '.join(more)}")
+        return schedule_of(what, group=cast("int | None", parameters.get("group")))
     peer, name = _split(what)
     table = _names(peer)
     build = table.get(name)

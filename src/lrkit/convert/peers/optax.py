@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from lrkit import schedule as s
-from lrkit.convert.arguments import as_factor, as_flag, as_share, as_steps
+from lrkit.convert.arguments import as_factor, as_flag, as_items, as_share, as_steps
 from lrkit.convert.joining import join
 from lrkit.convert.pieces import plateau_instead, ramp, sequence
 from lrkit.duration import brief
@@ -249,7 +249,9 @@ def cosine_onecycle_schedule(
 def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]], *, base_lr: float = 1.0) -> Schedule:
     """One `warmup_cosine_decay_schedule` after the other, each for its own `decay_steps`, from its own arguments."""
     cycles = []
-    for place, arguments in enumerate(cosine_kwargs):
+    for place, arguments in enumerate(as_items(cosine_kwargs, "cosine_kwargs")):
+        if not isinstance(arguments, Mapping):
+            raise SpecError(f"cosine_kwargs[{place}] takes arguments by name, not {brief(arguments)}")
         try:
             cycles.append(_wave(**arguments, base_lr=base_lr))
         except (SpecError, TypeError) as error:
