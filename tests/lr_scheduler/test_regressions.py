@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 import lrkit.lr_scheduler as twin
 from drop_in import advance, lrs, sgd, stock, trace
@@ -36,3 +37,89 @@ def test_restarts_refuse_a_negative_epoch() -> None:
             scheduler.step(-2)
         said.append((str(caught.value), scheduler.last_epoch))
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.001])
+@pytest.mark.parametrize("cosine_first", [False, True])
+def test_a_chain_passes_the_bottoms_of_a_cosine(floor: float, cosine_first: bool) -> None:
+    def run(m: Any) -> list[Any]:
+        optimizer = sgd(1.0, 0.3)
+        members = [m.ExponentialLR(optimizer, 0.9), m.CosineAnnealingLR(optimizer, 5, eta_min=floor)]
+        return trace(m.ChainedScheduler(members[::-1] if cosine_first else members), 40)
+
+    alike(run)
+
+
+@pytest.mark.parametrize("bottom", [5, 15, 95])
+@pytest.mark.parametrize("floor", [0.0, 0.001])
+def test_an_lr_by_hand_at_the_bottom_of_a_cosine_goes_on_from_there(bottom: int, floor: float) -> None:
+    def run(m: Any) -> list[Any]:
+        scheduler = m.CosineAnnealingLR(sgd(1.0, 0.3), 5, eta_min=floor)
+        advance(scheduler, bottom)
+        scheduler.optimizer.param_groups[0]["lr"] = 0.05
+        return trace(scheduler, 25)
+
+    alike(run)
+
+
+@pytest.mark.parametrize("patience", [0, 1, 2, 4])
+def test_a_plateau_beside_a_cosine(patience: int) -> None:
+    def run(m: Any) -> list[Any]:
+        optimizer = sgd(1.0)
+        wave = m.CosineAnnealingLR(optimizer, 5, eta_min=0.001)
+        plateau = m.ReduceLROnPlateau(optimizer, factor=0.5, patience=patience, min_lr=0.01)
+        seen = []
+        for _ in range(35):
+            seen.append(lrs(optimizer))
+            advance(wave)
+            plateau.step(1.0)
+        return seen
+
+    alike(run)
+
+
+def test_a_group_added_at_the_bottom_of_a_cosine_joins_the_wave() -> None:
+    """With its own lr as base; torch raises ValueError."""
+    scheduler = twin.CosineAnnealingLR(sgd(1.0), 5)
+    advance(scheduler, 5)
+    scheduler.optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.05})
+    for first, second in trace(scheduler, 25)[1:]:
+        assert second == pytest.approx(0.05 * first, abs=1e-15)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.01])
+@pytest.mark.parametrize("order", [1, -1])
+def test_beyond_its_bottom_a_cosine_forgets_what_another_did(order: int, floor: float) -> None:
+    def run(m: Any) -> list[Any]:
+        optimizer = sgd(1.0)
+        pair = [m.StepLR(optimizer, 4), m.CosineAnnealingLR(optimizer, 5, eta_min=floor)][::order]
+        seen = []
+        for _ in range(40):
+            seen.append(lrs(optimizer))
+            for scheduler in pair:
+                advance(scheduler)
+        return seen
+
+    alike(run)
+
+
+@pytest.mark.parametrize("taken", [4, 5, 6, 15])
+def test_a_moved_cosine_is_resumed_at_its_bottom(taken: int) -> None:
+    first = twin.CosineAnnealingLR(sgd(1.0, 0.3), 5)
+    advance(first, 2)
+    first.optimizer.param_groups[0]["lr"] *= 0.5
+    advance(first, taken - 2)
+    second = twin.CosineAnnealingLR(sgd(7.0, 7.0), 5)
+    second.load_state_dict(first.state_dict())
+    assert trace(second, 20) == trace(first, 20)
+
+
+def test_beyond_its_bottom_a_mended_cosine_keeps_what_another_did() -> None:
+    optimizer = sgd(1.0)
+    pair = [twin.StepLR(optimizer, 4), twin.CosineAnnealingLR(optimizer, 5, defects="mended")]
+    seen = []
+    for _ in range(8):
+        for scheduler in pair:
+            advance(scheduler)
+        seen += lrs(optimizer)
+    assert seen[5:7] == pytest.approx([0.1 * 0.0954915, 0.1 * 0.3454915], rel=1e-6)

@@ -51,11 +51,9 @@ class SWALR(Chainable, stock.SWALR):
 
     def _begin(self) -> None:
         super()._begin()
-        groups = self.optimizer.param_groups
         self._spans = [rate - low for rate, low in zip(self._rates(), self._lows, strict=True)]
         self._known = 0
-        del groups
 
     def _take(self, place: int, rate: float, u: float) -> None:
-        if u:  # at the end torch writes swa_lr, whatever it finds
+        if u > 1e-12:  # at the end torch writes swa_lr, whatever it finds
             super()._take(place, rate, u)

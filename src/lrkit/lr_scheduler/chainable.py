@@ -66,6 +66,15 @@ class Chainable(Twin):
         del group
         return 0.0
 
+    def _factor(self, ahead: Ahead, t: int) -> float:
+        """The factor of a step: 0 where it is 0 but for its rounding."""
+        return ahead[max(0, t)]
+
+    def _turning(self, t: int) -> int | None:
+        """The first step from `t` on after which it goes on from the base lrs; None if there is none."""
+        del t
+        return None
+
     def _clock(self) -> int | None:
         """The step of the schedule; None where it has none, as between two steps."""
         return whole(self.last_epoch)
@@ -109,7 +118,10 @@ class Chainable(Twin):
         if ahead is None or t is None:
             return super().get_lr()
         self._look(ahead)
-        u = ahead[t]
+        turning = self._turning(self._known)
+        if turning is not None and turning < t and self._is_moved():
+            self._turn(ahead, turning)
+        u = self._factor(ahead, t)
         rates = [low + span * u for low, span in zip(self._lows, self._spans, strict=True)]
         self._handed = t, rates
         return [
@@ -119,8 +131,9 @@ class Chainable(Twin):
     def state_dict(self) -> dict[str, Any]:
         """torch's state, and under one key more what others have done to the lrs, if they have."""
         state = super().state_dict()
-        spans = [*map(list, zip(self._lows, self._spans, strict=True))]
-        return state if spans == self._untouched() else {**state, MOVED: spans}
+        if not self._is_moved():
+            return state
+        return {**state, MOVED: [*map(list, zip(self._lows, self._spans, strict=True))]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `Twin.load_state_dict`. Mended, the schedule is the one asked for here, not the saved one."""
@@ -140,7 +153,7 @@ class Chainable(Twin):
         self._lows, self._spans = [low for low, _ in spans], [span for _, span in spans]
         if moved is not None or ahead is None or t is None:
             return
-        u = ahead[t]
+        u = self._factor(ahead, t)
         if self.defects == "mended":
             due = [low + span * u for low, span in zip(self._lows, self._spans, strict=True)]
             if self._wrote_all():
@@ -153,6 +166,10 @@ class Chainable(Twin):
             if not isclose(rate, self._lows[place] + self._spans[place] * u, rel_tol=_DRIFT, abs_tol=1e-15):
                 self._take(place, rate, u)
 
+    def _is_moved(self) -> bool:
+        """Whether somebody else has moved the spans."""
+        return [*map(list, zip(self._lows, self._spans, strict=True))] != self._untouched()
+
     def _untouched(self) -> list[list[float]]:
         """(low, span) of each group whose base lr is known, if nobody else has written an lr."""
         pairs = zip(self.optimizer.param_groups, self.base_lrs, strict=False)
@@ -163,7 +180,7 @@ class Chainable(Twin):
         if ahead is None or t is None:
             closed: list[Rate] = super()._get_closed_form_lr()  # type: ignore[misc]  # torch's class comes next
             return closed
-        u = ahead[t]
+        u = self._factor(ahead, t)
         rates = [low + span * u for low, span in zip(self._lows, self._spans, strict=True)]
         return [
             like(group["lr"], rate) for group, rate in zip(self.optimizer.param_groups, rates, strict=True)
@@ -210,7 +227,7 @@ class Chainable(Twin):
             self._spans = [rate - low for rate, low in zip(rates, self._lows, strict=True)]
         else:
             self._spans = [span for _, span in self._untouched()]
-            u = ahead[self._known]
+            u = self._factor(ahead, self._known)
             for place, rate in enumerate(rates if self.defects == "stock" else []):
                 self._take(place, rate, u)
         self._now, self._handed = rates, (self._known, [])
@@ -236,7 +253,7 @@ class Chainable(Twin):
             self._sit()
             self._quiet, self._rows = False, {}
             return
-        u, moved = ahead[max(0, self._known)], False
+        u, moved = self._factor(ahead, self._known), False
         for place, group in enumerate(groups):
             lr = group["lr"]
             if place >= len(self._spans):
@@ -266,7 +283,7 @@ class Chainable(Twin):
         ahead = self._factors()
         if ahead is None:
             return
-        u, groups = ahead[max(0, self._known)], self.optimizer.param_groups
+        u, groups = self._factor(ahead, self._known), self.optimizer.param_groups
         rates = [float(group["lr"]) for group in groups]
         for place, rate in enumerate(rates):
             self._take(place, rate, u)
@@ -279,6 +296,16 @@ class Chainable(Twin):
             self._spans[place] = (rate - self._lows[place]) / u
         else:
             self._lows[place] = rate
+
+    def _turn(self, ahead: Ahead, turning: int) -> None:
+        """Forget what others did before a turning, but for what they made of the lr while it was there."""
+        now, u = self._rates(), self._factor(ahead, turning)
+        groups = self.optimizer.param_groups
+        for place, (group, (low, span)) in enumerate(zip(groups, self._untouched(), strict=False)):
+            self._lows[place], self._spans[place] = low, span
+            if self._known == turning:
+                kept = place < len(now) and self._unchanged(place, group["lr"])
+                self._take(place, now[place] if kept else float(group["lr"]), u)
 
     def _join(self, place: int, rate: float, u: float) -> None:
         """Take in a group that was added: from its own lr, or (mended) at its own lr times the factor."""
@@ -306,6 +333,11 @@ class Chainable(Twin):
             return None
         alike = len({*zip(self._lows, self._spans, strict=True)}) == 1
         stop = t + (CHUNK if alike else max(16, 4 * CHUNK // count))
+        turning = self._turning(t - 1)
+        if turning is not None and turning < stop and self._is_moved():
+            if turning < t:
+                return None
+            stop = turning + 1
         units = ahead.chunk(t + self._offset(), stop + self._offset())
         if alike:
             rows = (self._lows[0] + self._spans[0] * units).tolist()

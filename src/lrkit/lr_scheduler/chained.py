@@ -97,12 +97,14 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
     def _step_members(self) -> None:
         """Step each member, and see whether their product can be read ahead."""
         plain = self._is_plain()
+        if not plain:
+            self._spans = []
         quiet = plain and self._find_spans()
         for member in self._schedulers:
             member.step()
         groups = self.optimizer.param_groups
         if plain and self._spans:
-            u = prod(member._factors()[member.last_epoch] for member in self._schedulers)
+            u = self._factor_at([member.last_epoch for member in self._schedulers])
             for group, span in zip(groups, self._spans, strict=True):
                 group["lr"] = span * u  # the members' steps give the same but for their rounding
         self._remember()
@@ -125,6 +127,7 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
             and member.last_epoch >= 0
             and member._step_count > 1 - (member.last_epoch == 0)
             and not any(member._low(group) for group in groups)
+            and member._turning(member._known) != member._known
             for member in self._schedulers
         )
 
@@ -134,7 +137,7 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
         rates = [group["lr"] for group in groups]
         if self._spans and rates == now and len(self._spans) == len(rates):
             return True
-        u = prod(member._factors()[member._known] for member in self._schedulers)
+        u = self._factor_at([member._known for member in self._schedulers])
         bases = [float(base) for base in self._schedulers[0].base_lrs]
         bases += [float(group.get("initial_lr", group["lr"])) for group in groups[len(bases) :]]
         whole = [
@@ -148,6 +151,12 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
             self._spans = []
         return fresh and bool(self._spans)
 
+    def _factor_at(self, steps: list[int]) -> float:
+        """The product of the members' factors, each at a step of its own."""
+        pairs = zip(self._schedulers, steps, strict=True)
+        u: float = prod(member._factor(member._factors(), step) for member, step in pairs)
+        return u
+
     def _read_ahead(self) -> None:
         """Read the product ahead. The members' own spans lapse: they follow from the lrs."""
         members = self._schedulers
@@ -156,6 +165,10 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
             return  # not in step with each other
         alike = self._spans.count(self._spans[0]) == len(self._spans)
         count = CHUNK if alike else max(16, 4 * CHUNK // len(self._spans))
+        turnings = [turning for m in members if (turning := m._turning(start - 1)) is not None]
+        count = min([count, *(turning + 1 - start for turning in turnings)])
+        if count < 1:
+            return
         units = np.ones(count)
         for member in members:
             units = units * member._factors().chunk(member.last_epoch + 1, member.last_epoch + 1 + count)

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from torch.optim import lr_scheduler as stock
 
 from lrkit.convert.peers import torch as peer
+from lrkit.lr_scheduler.ahead import Ahead
 from lrkit.lr_scheduler.chainable import Chainable
 from lrkit.lr_scheduler.twin import After, Defects, Group, Watched, as_after, as_defects
 from lrkit.schedule import Schedule, hold
@@ -182,3 +183,25 @@ class CosineAnnealingLR(Chainable, stock.CosineAnnealingLR):
 
     def _low(self, group: Group) -> float:
         return float(self.eta_min)
+
+    def _factor(self, ahead: Ahead, t: int) -> float:
+        bottom = t >= self.T_max if self.after == "hold" else t % (2 * self.T_max) == self.T_max
+        return 0.0 if bottom else super()._factor(ahead, t)
+
+    def _turning(self, t: int) -> int | None:
+        if self.defects == "mended" or self.after == "hold":
+            return None
+        return int(t + (self.T_max - t) % (2 * self.T_max))
+
+    def _take(self, place: int, rate: float, u: float) -> None:
+        if u or self.defects == "mended" or self.after == "hold":
+            super()._take(place, rate, u)
+            return
+        # At the bottom the lr says nothing of the span. Torch's next step adds to it what the untouched wave rises.
+        ahead, low = self._factors(), self._low(self.optimizer.param_groups[place])
+        self._lows[place] = low
+        if place < len(self.base_lrs) and ahead is not None:
+            base, rise = float(self.base_lrs[place]), self._factor(ahead, int(self.T_max) + 1)
+            self._spans[place] = base - low + (rate - low) / rise
+        elif rate != low:
+            self._spans[place] = rate - low  # of a group that was added
