@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lrkit.lr_scheduler as twin
-from drop_in import advance, lrs, sgd, stock, trace
+from drop_in import adam, advance, lrs, sgd, stock, trace
 
 
 def alike(run: Callable[[Any], list[Any]]) -> None:
@@ -123,3 +123,39 @@ def test_beyond_its_bottom_a_mended_cosine_keeps_what_another_did() -> None:
             advance(scheduler)
         seen += lrs(optimizer)
     assert seen[5:7] == pytest.approx([0.1 * 0.0954915, 0.1 * 0.3454915], rel=1e-6)
+
+
+def momenta(optimizer: Any) -> list[float]:
+    return [group["betas"][0] if "betas" in group else group["momentum"] for group in optimizer.param_groups]
+
+
+def cyclic(m: Any, o: Any) -> Any:
+    return m.CyclicLR(o, 0.1, 1.0, 4)
+
+
+def scaled(m: Any, o: Any) -> Any:
+    return m.CyclicLR(o, 0.1, 1.0, 4, scale_fn=lambda cycle: 0.5**cycle)
+
+
+def one_cycle(m: Any, o: Any) -> Any:
+    return m.OneCycleLR(o, 1.0, total_steps=20)
+
+
+def one_then_cyclic(m: Any, o: Any) -> Any:
+    return m.SequentialLR(o, [one_cycle(m, o), cyclic(m, o)], [9])
+
+
+@pytest.mark.parametrize("taken", [0, 1, 5, 8, 9, 13])
+@pytest.mark.parametrize("kind", [sgd, adam])
+@pytest.mark.parametrize("make", [cyclic, scaled, one_cycle, one_then_cyclic])
+def test_a_state_that_is_loaded_writes_its_momentum(make: Any, kind: Any, taken: int) -> None:
+    first, theirs, second = make(twin, kind(0.1)), make(stock, kind(0.1)), make(twin, kind(7.0))
+    advance(first, taken)
+    advance(theirs, taken)
+    second.load_state_dict(first.state_dict())
+    for _ in range(3):
+        assert momenta(second.optimizer) == pytest.approx(momenta(theirs.optimizer), rel=1e-12)
+        assert lrs(second.optimizer) == lrs(first.optimizer)
+        for scheduler in (first, theirs, second):
+            advance(scheduler)
+    assert momenta(second.optimizer) == momenta(first.optimizer)

@@ -114,6 +114,14 @@ class CyclicLR(Overwriting, stock.CyclicLR):
             write_momentum(groups, between(highs, lows, height), in_betas=self.use_beta1)
         return between(self.base_lrs, self.max_lrs, height)
 
+    def _write_rest(self) -> None:
+        if self.cycle_momentum and self._rates_at(self.last_epoch) is None:
+            self._get_lr_called_within_step = True
+            try:
+                stock.CyclicLR.get_lr(self)  # writes the momentum
+            finally:
+                self._get_lr_called_within_step = False
+
     def _heights(self) -> Ahead | None:
         """How far it is from `base_lr` to `max_lr` at each step; None where only torch's own formula says it."""
         down = self.total_size * (1.0 - self.step_ratio)

@@ -37,6 +37,13 @@ class Joint(Twin):
         if rates is not None:
             self._last_lr = rates
         self._forget()
+        if ours:
+            self._write_rest()
+
+    def _write_rest(self) -> None:
+        for member in self._schedulers:
+            if isinstance(member, Twin):
+                member._write_rest()
 
 
 def asked(member: Any) -> list[Rate]:

@@ -143,6 +143,10 @@ class OneCycleLR(Overwriting, stock.OneCycleLR):
         self._left = dict(zip(steps.tolist(), left.tolist(), strict=True))
         return self._left[t]
 
+    def _write_rest(self) -> None:
+        if self.cycle_momentum:
+            self._rates_at(self.last_epoch)  # writes the momentum
+
     def _late(self, place: int, group: Group) -> None:
         """The peak of all, if all have one; else its own lr is its peak."""
         first, *others = self.optimizer.param_groups[:place]

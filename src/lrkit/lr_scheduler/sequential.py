@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lrkit.lr_scheduler.functions import MultiplicativeLR
 from lrkit.lr_scheduler.joint import Joint, asked, stand, undo, write_bases
-from lrkit.lr_scheduler.twin import Defects, Rate, as_defects
+from lrkit.lr_scheduler.twin import Defects, Rate, Twin, as_defects
 
 __all__ = ["SequentialLR"]
 
@@ -86,6 +86,11 @@ class SequentialLR(Joint, stock.SequentialLR):
 
     def _at_work(self) -> Any:
         return self._schedulers[bisect_right(self._milestones, self.last_epoch)]
+
+    def _write_rest(self) -> None:
+        member = self._at_work()
+        if isinstance(member, Twin):
+            member._write_rest()
 
     def _rates(self) -> list[float]:
         return [float(rate) for rate in self._last_lr]

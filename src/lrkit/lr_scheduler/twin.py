@@ -112,11 +112,17 @@ class Twin(LRScheduler):
         self._adopt(state)
         if rates is not None:
             self._last_lr = rates
-        if rates is not None and ours and len(rates) == len(self.optimizer.param_groups):
+        written = rates is not None and ours and len(rates) == len(self.optimizer.param_groups)
+        if written:
             for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
                 put(group, rate)
             self._settle_in()
         self._forget()
+        if written:
+            self._write_rest()
+
+    def _write_rest(self) -> None:
+        """Write what goes with the lrs of a state."""
 
     def _adopt(self, state: dict[str, Any]) -> None:
         """Take the fields of a state, which are torch's."""
