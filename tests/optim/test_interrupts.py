@@ -1,11 +1,13 @@
-"""Ctrl-C during a snapshot: the block is left at once, but never before everything is back in place."""
+"""Ctrl-C: a snapshot's block is left at once, but never before all is back in place; a Scheduler stays whole."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ from torch import nn
 from torch.optim import SGD
 
 from fingerprints import fingerprint
-from lrkit.optim import snapshot
+from lrkit.optim import Scheduler, snapshot
 from lrkit.optim._snapshot import Snapshot
+from lrkit.optim.hand import CHUNK, Hand
+from lrkit.optim.lanes import Ahead, Lane
 
 
 @pytest.fixture(autouse=True)
@@ -145,3 +149,43 @@ def test_in_another_thread_there_is_nothing_to_defer() -> None:
     thread.start()
     thread.join()
     assert fingerprint([model], [optimizer]) == found
+
+
+@contextlib.contextmanager
+def ctrl_c_at(line: int, codes: set[CodeType]) -> Iterator[list[int]]:
+    """Ctrl-C before the given one of all lines that these functions run; yields how many came."""
+    seen = [0]
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        if frame.f_code not in codes:
+            return None
+        if event == "line":
+            seen[0] += 1
+            if seen[0] == line:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield seen
+    finally:
+        sys.settrace(None)
+
+
+@pytest.mark.parametrize("floor", [None, 1e-3])
+def test_a_read_ahead_that_is_cut_off_leaves_no_wrong_lrs(floor: float | None) -> None:
+    codes = {each.__code__ for each in (Hand._read_ahead, Ahead.read, Lane.read)}
+    line, seen = 0, [0]
+    while line <= seen[0]:  # until one goes through
+        line += 1
+        optimizer = SGD([nn.Parameter(torch.ones(1))], lr=0.5)
+        scheduler = Scheduler(optimizer, "linear(to=0)", 4000, floor=floor)
+        for _ in range(CHUNK - 1):
+            optimizer.step()
+        with contextlib.suppress(KeyboardInterrupt), ctrl_c_at(line, codes) as seen:
+            optimizer.step()
+        for _ in range(3):
+            optimizer.step()
+            lr = 0.5 * (1 - scheduler.done / 4000)
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(lr, abs=1e-12)
+    assert line > 10

@@ -285,19 +285,28 @@ class Hand:
     def _read_ahead(self) -> None:
         if self._start <= self.step < self._stop:
             return
+        self._forget()
         start, end = self.step, self.horizon.steps
         # Not across the end of the run, where there is something to say or to refuse.
         border = end if start < end else end + 1 if start == end else start + CHUNK
-        self._start, self._stop = start, min(start + CHUNK, border)
+        stop = min(start + CHUNK, border)
         for ahead in {id(lane.ahead): lane.ahead for lane in self.lanes}.values():
-            ahead.read(self._start, self._stop)
+            ahead.read(start, stop)
+        factors: list[float] = []
         if self._short:
-            self._factors = self.lanes[0].ahead.factors.tolist()
-            self._short_until = self._stop
+            factors = self.lanes[0].ahead.factors.tolist()
         elif self._plain:
             for lane in self.lanes:
                 lane.read()
-            self._plain_until = self._stop
+        short, plain = (stop if self._short else 0), (stop if self._plain and not self._short else 0)
+        # Together, and only now: after a Ctrl-C above nothing is read ahead.
+        self._factors, self._start, self._stop, self._short_until, self._plain_until = (
+            factors,
+            start,
+            stop,
+            short,
+            plain,
+        )
 
     @_disabled
     def _notice(self, found: object) -> None:

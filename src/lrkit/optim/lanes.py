@@ -29,8 +29,8 @@ class Ahead:
 
     def read(self, start: int, stop: int) -> None:
         """Make the factors of the steps `start`, ..., `stop - 1` the ones at hand."""
-        self.factors = self._compute(start, stop)
-        self.start = start
+        factors = self._compute(start, stop)
+        self.start, self.factors = start, factors  # together: a Ctrl-C above leaves what was at hand
 
     def at(self, step: int) -> float:
         """The factor of one step: the same number as `curve(step)`."""
