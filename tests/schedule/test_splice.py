@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
+import math
 import pickle
+import time
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,7 +22,9 @@ from hypothesis import strategies as st
 from lrkit.duration import Duration, Horizon
 from lrkit.errors import HorizonError, LrkitError, SpecError
 from lrkit.schedule import Curve, cosine, hold, linear, one_minus_sqrt, staircase, warmup
-from lrkit.schedule.splice import Change, changed, rebatched_horizon
+from lrkit.schedule.numeric import NUMPY, Numeric, device_namespace
+from lrkit.schedule.splice import Change, _between, changed, rebatched_horizon
+from lrkit.schedule.track import Formula
 from lrkit.spec import CATALOG, parse
 
 HOWS = ["stretch", "hold", "continue", "again"]
@@ -243,3 +251,72 @@ def test_absolute_levels_need_no_second_base_lr() -> None:
 def test_what_makes_no_sense_is_refused(make: Any, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         make(WSD.over(100))
+
+
+@pytest.mark.parametrize("namespace", ["numpy", "torch"])
+@pytest.mark.parametrize("rates", [["9/10"], ["3/2", "2/3"], ["7/8", "5/4", "2", "1", "1/2"]])
+def test_a_formula_paced_many_times_is_each_pace_made_on_the_one_before(
+    rates: list[str], namespace: str
+) -> None:
+    def twin(
+        before: Callable[[int], float], begin: int, offset: int, rate: Fraction
+    ) -> Callable[[int], float]:
+        @functools.cache
+        def level(i: int) -> float:
+            position = offset + (begin + i) * rate
+            whole = math.floor(position)
+            return before(whole) + float(position - whole) * (before(whole + 1) - before(whole))
+
+        return level
+
+    def base(m: Numeric, i: Any) -> Any:
+        return m.half_wave(m.real(i) / 20)
+
+    found: Formula = base
+    level: Callable[[int], float] = lambda i: (1 + math.cos(i / 20)) / 2  # noqa: E731 - replaced below
+    for k in range(40):
+        rate, begin, offset = Fraction(rates[k % len(rates)]), k % 3, k % 4
+        found, level = _between(found, begin, offset, rate), twin(level, begin, offset, rate)
+    steps = [0, 1, 2, 3, 50, 17, 400]
+    expected = [level(step) for step in steps]
+    if namespace == "numpy":
+        np.testing.assert_allclose(found(NUMPY, np.array(steps)), expected, rtol=0, atol=1e-12)
+    else:
+        on_device = device_namespace(torch.tensor(steps))
+        assert on_device is not None
+        np.testing.assert_allclose(found(*on_device).numpy(), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("how", ["stretch", "rebatch"])
+def test_sixty_changes_of_pace_take_no_second(how: Any) -> None:
+    """A curve that asked the one before for two steps, and that one again, would take 2^60 of them."""
+    curve = linear(to=0).over(Horizon(400, batch_size=32))
+    began = time.perf_counter()
+    for at in range(60):
+        later = Horizon(curve.steps + 2 + at % 3)
+        if how == "rebatch":
+            later = rebatched_horizon(curve.horizon, at, 48 - 16 * (at % 2))
+        curve = changed(curve, Change(at, how, later))
+    found = curve(np.arange(curve.steps))
+    each = [curve(step) for step in (59, 60, 67)]
+    assert time.perf_counter() - began < 1
+    assert each == found[[59, 60, 67]].tolist()
+    if how == "stretch":  # a straight line at another pace is one
+        assert abs(np.diff(found[59:], 2)).max() < 1e-12
+    assert np.all(np.diff(found) <= 0)
+
+
+@pytest.mark.parametrize("spec", ["cosine(to=0.1)", "warmup(20%) >> staircase(10%, factor=0.5)", "hold()"])
+@pytest.mark.parametrize("namespace", ["torch", "jax"])
+def test_many_changes_of_pace_are_the_same_on_a_device(namespace: str, spec: str) -> None:
+    library: Any = pytest.importorskip(namespace if namespace == "torch" else "jax.numpy")
+    curve = parse(spec).over(Horizon(100, batch_size=30))
+    for at, batch_size in enumerate([45, 30, 40, 70, 35, 28, 29]):
+        curve = changed(
+            curve, Change(2 * at, "rebatch", rebatched_horizon(curve.horizon, 2 * at, batch_size))
+        )
+        longer = replace(curve.horizon, steps=curve.steps + 7)
+        curve = curve.extend(longer, at=2 * at + 1, how="stretch" if at % 3 else "hold")
+    found = np.asarray(curve(library.arange(curve.steps + 5)))
+    atol = 1e-12 if found.dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(found, curve(np.arange(curve.steps + 5)), rtol=0, atol=atol)

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from lrkit.duration import Duration, Horizon, brief, half_up, whole_number
 from lrkit.errors import HorizonError, SpecError
 from lrkit.schedule.levels import as_choice
-from lrkit.schedule.numeric import Array, Numeric
+from lrkit.schedule.numeric import NUMPY, Array, Numeric
 from lrkit.schedule.track import Block, Formula, Piece, Track
 
 if TYPE_CHECKING:
@@ -161,21 +163,99 @@ def _paced(curve: Curve, change: Change, rate: Fraction) -> Track:
     return Track(tuple(pieces), curve.track.end)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """Where the step `i` of a piece lies in the one it was made from: at `offset + (begin + i) * rate`."""
+
+    begin: int
+    offset: int
+    rate: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class _Paced:
+    """`formula` at other paces, the outermost first; between the whole steps of each in a straight line.
+
+    All paces are gone through together: as formulas within formulas, each of which needs the next one at two
+    steps, a run that was changed n times would take 2^n of them.
+    """
+
+    formula: Formula
+    paces: tuple[_Pace, ...]
+
+    def __call__(self, m: Numeric, i: Array) -> Array:
+        """The factors, as every formula gives them."""
+        return self._on_host(i) if m is NUMPY else self._on_device(m, i)
+
+    def _on_host(self, i: Array) -> Array:
+        """Down to the steps that are needed, each once, and up again."""
+        steps, ways = np.asarray(i).reshape(-1), []
+        for pace in self.paces:
+            top, bottom = pace.rate.numerator, pace.rate.denominator
+            position = (steps + pace.begin) * top
+            low = position // bottom + pace.offset
+            steps = np.unique(low if bottom == 1 else np.concatenate([low, low + 1]))
+            ways.append((np.searchsorted(steps, low), position % bottom, bottom))
+        values = self.formula(NUMPY, steps)
+        for place, part, bottom in reversed(ways):
+            values = values[place] if bottom == 1 else _line(values[place], values[place + 1], part / bottom)
+        return values.reshape(np.shape(i))
+
+    def _on_device(self, m: Numeric, i: Array) -> Array:
+        """The same, without looking at a step: at each pace, what is needed lies at fixed distances from the lowest."""
+        lowest, needed, ways = i, {0}, []
+        for pace in self.paces:
+            top, bottom = pace.rate.numerator, pace.rate.denominator
+            first = (lowest + pace.begin) * top
+            lowest = first // bottom + pace.offset
+            ways.append((first % bottom, pace.rate, needed))
+            needed = {step for by in needed for step in _around(by, pace.rate)}
+        values = {by: self.formula(m, lowest + by) for by in needed}
+        for part, rate, wanted in reversed(ways):
+            values = {by: _at_part(m, values, part, by, rate) for by in wanted}
+        return values[0]
+
+
+def _around(by: int, rate: Fraction) -> tuple[int, ...]:
+    """The steps that `by` steps at this rate may come to lie between, counted from where the first one lies."""
+    least, rest = divmod(by * rate.numerator, rate.denominator)
+    if rate.denominator == 1:
+        return (least,)
+    return (least, least + 1, least + 2) if rest else (least, least + 1)
+
+
+def _at_part(m: Numeric, values: dict[int, Array], part: Array, by: int, rate: Fraction) -> Array:
+    """The value `by` steps after a first one that lies `part` denominators of the rate past a whole step."""
+    bottom = rate.denominator
+    least, *more = _around(by, rate)
+    if not more:
+        return values[least]
+    part = part + by * rate.numerator % bottom
+    low, high = values[least], values[least + 1]
+    if len(more) > 1:
+        low, high = m.where(part >= bottom, high, low), m.where(part >= bottom, values[least + 2], high)
+    return _line(low, high, m.real(part % bottom) / bottom)
+
+
+def _line(low: Array, high: Array, part: Array) -> Array:
+    return low + part * (high - low)
+
+
 def _between(formula: Formula, begin: int, offset: int, rate: Fraction) -> Formula:
     """`formula` at the step `offset + (begin + i) * rate`, in a straight line between whole steps."""
-    top, bottom = rate.numerator, rate.denominator
-
-    def paced(m: Numeric, i: Array) -> Array:
-        position = (i + begin) * top
-        step = position // bottom + offset
-        low = formula(m, step)
-        return low + m.real(position % bottom) / bottom * (formula(m, step + 1) - low)
-
-    return _shifted(formula, begin + offset) if rate == 1 else paced
+    if rate == 1:
+        return _shifted(formula, begin + offset)
+    pace = _Pace(begin, offset, rate)
+    if isinstance(formula, _Paced):
+        return _Paced(formula.formula, (pace, *formula.paces))
+    return _Paced(formula, (pace,))
 
 
 def _shifted(formula: Formula, by: int) -> Formula:
     """`formula`, so many steps on."""
+    if isinstance(formula, _Paced):
+        first, *others = formula.paces
+        return _Paced(formula.formula, (replace(first, begin=first.begin + by), *others))
     return lambda m, i: formula(m, i + by)
 
 
