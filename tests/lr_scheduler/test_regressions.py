@@ -159,3 +159,23 @@ def test_a_state_that_is_loaded_writes_its_momentum(make: Any, kind: Any, taken:
         for scheduler in (first, theirs, second):
             advance(scheduler)
     assert momenta(second.optimizer) == momenta(first.optimizer)
+
+
+@pytest.mark.parametrize("name", ["StepLR", "MultiplicativeLR"])
+def test_an_lr_by_hand_counts_though_it_is_one_that_was_once_asked_for(name: str) -> None:
+    def run(m: Any) -> list[Any]:
+        optimizer = sgd(0.1)
+        if name == "StepLR":
+            scheduler = m.StepLR(optimizer, 2, 0.1)
+        else:
+            scheduler = m.MultiplicativeLR(optimizer, lambda t: 0.1 if t % 2 == 0 else 1.0)
+        asked = scheduler.get_last_lr()
+        for _ in range(2):
+            with pytest.warns(UserWarning, match="get_last_lr"):
+                scheduler.get_lr()
+            advance(scheduler)
+        advance(scheduler)
+        optimizer.param_groups[0]["lr"] = asked[0]
+        return trace(scheduler, 6)
+
+    alike(run)

@@ -246,6 +246,8 @@ class Chainable(Twin):
         """Find what others have done to the lrs since they were last written here."""
         groups, now = self.optimizer.param_groups, self._rates()
         handed_at, handed = self._handed
+        if handed_at <= self._known:
+            handed = []  # the groups have been stepped since
         self._quiet = True
         if len(groups) < len(self._spans):  # which ones went, nobody knows
             del self._spans[:], self._lows[:]

@@ -88,7 +88,7 @@ class MultiplicativeLR(Overwriting, stock.MultiplicativeLR):
         self._take_in()
         t, groups = self.last_epoch, self.optimizer.param_groups
         handed_at, handed = self._handed
-        if handed and handed == [float(group["lr"]) for group in groups]:
+        if handed_at > self._known and handed == [float(group["lr"]) for group in groups]:
             self._known = handed_at
         steps = range(self._known + 1, t + 1) if t >= self._known else (t,)
         factors = [_factors(self.lr_lambdas, step) for step in steps]
