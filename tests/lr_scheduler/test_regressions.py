@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lrkit.lr_scheduler as twin
-from drop_in import adam, advance, lrs, sgd, stock, trace
+from drop_in import EVERY, adam, advance, lrs, sgd, stock, trace
 
 
 def alike(run: Callable[[Any], list[Any]]) -> None:
@@ -179,3 +179,16 @@ def test_an_lr_by_hand_counts_though_it_is_one_that_was_once_asked_for(name: str
         return trace(scheduler, 6)
 
     alike(run)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_tensor_that_was_edited_in_place_is_left_as_it_is(name: str) -> None:
+    """Torch's never writes a loaded lr; here it is written, unless another hand has been there."""
+    found = []
+    for module in (stock, twin):
+        scheduler = EVERY[name](module, sgd(torch.tensor(0.1, dtype=torch.float64)))
+        state = scheduler.state_dict()
+        scheduler.optimizer.param_groups[0]["lr"].fill_(0.77)
+        scheduler.load_state_dict(state)
+        found += lrs(scheduler.optimizer)
+    assert found == [0.77, 0.77]

@@ -139,7 +139,11 @@ class Twin(LRScheduler):
 
     def _settle_in(self) -> None:
         """Mark the lrs in the groups as ones that a state may replace."""
-        _PROVISIONAL[self.optimizer] = [group["lr"] for group in self.optimizer.param_groups]
+        # Copies of tensors: one that is edited in place is another lr, though the same object.
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        _PROVISIONAL[self.optimizer] = [
+            rate.detach().clone() if isinstance(rate, Tensor) else rate for rate in rates
+        ]
 
     def _wrote_all(self) -> bool:
         """Whether the groups hold what this scheduler wrote last, or what a constructor or a state wrote."""
