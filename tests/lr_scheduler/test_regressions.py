@@ -192,3 +192,31 @@ def test_a_tensor_that_was_edited_in_place_is_left_as_it_is(name: str) -> None:
         scheduler.load_state_dict(state)
         found += lrs(scheduler.optimizer)
     assert found == [0.77, 0.77]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("ExponentialLR", (0.9,)),
+        ("StepLR", (2, 0.5)),
+        ("LinearLR", (0.5, 1.0, 8)),
+        ("PolynomialLR", (9, 2.0)),
+        ("CosineAnnealingLR", (5,)),
+        ("CosineAnnealingLR", (4, 0.01)),
+    ],
+)
+@pytest.mark.parametrize("at", [0, 3, 5, 6])
+def test_what_a_subclass_makes_of_its_parents_rates_stays_made(
+    name: str, arguments: tuple[Any, ...], at: int
+) -> None:
+    def run(m: Any) -> list[Any]:
+        class Halving(getattr(m, name)):  # type: ignore[misc]  # whichever it is
+            def get_lr(self) -> list[Any]:
+                rates = super().get_lr()
+                return [rate / 2 for rate in rates] if self.last_epoch == at else rates
+
+        plain = trace(Halving(sgd(1.0, 0.3), *arguments), 22)
+        tensors = trace(Halving(sgd(torch.tensor(1.0, dtype=torch.float64), 0.3), *arguments), 22)
+        return plain + tensors
+
+    alike(run)

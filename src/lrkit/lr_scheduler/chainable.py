@@ -197,9 +197,22 @@ class Chainable(Twin):
         super()._remember()
         self._rows = {}
         self._known = self._clock() or 0
+        if not self._lean:
+            self._compare()
         self._handed = self._known, []
         self._versions = [_version(group["lr"]) for group in self.optimizer.param_groups]
         self._count = len(self._versions)
+
+    def _compare(self) -> None:
+        """Go on from what a subclass has made of the rates that it was handed."""
+        handed_at, handed = self._handed
+        ahead, rates = self._factors(), self._rates()
+        if handed_at != self._known or len(handed) != len(rates) or ahead is None:
+            return
+        u = self._factor(ahead, self._known)
+        for place, group in enumerate(self.optimizer.param_groups):
+            if not _equal(rates[place], handed[place], group["lr"]):
+                self._take(place, rates[place], u)
 
     def _forget(self) -> None:
         self._ahead = None
