@@ -228,7 +228,8 @@ class Cyclic(Phase):
             cycle = i // whole
             j = i - cycle * whole
             height = m.where(j <= up, m.real(j) / up, m.real(whole - j) / down)
-            return low + (1.0 - low) * height * per_cycle ** m.real(cycle) * per_step ** m.real(i)
+            top = 1.0 - low if per_cycle == 1.0 else (1.0 - low) * per_cycle ** m.real(cycle)
+            return low + top * height * (1.0 if per_step == 1.0 else per_step ** m.real(i))
 
         return Motion.running(formula, block.steps)
 
@@ -261,7 +262,8 @@ class Restarts(Phase):
         def formula(m: Numeric, i: Array) -> Array:
             number, p = place(m, i)
             bent = m.clip(p, 0.0, 1.0) if k == 1.0 else m.clip(p, 0.0, 1.0) ** k
-            factor = L + (v * decay**number - L) * m.half_wave(math.pi * bent)
+            peak = v if decay == 1.0 else v * decay**number  # a power takes as long as all else here
+            factor = L + (peak - L) * m.half_wave(math.pi * bent)
             return factor if limit is None else m.where(number < limit, factor, L)
 
         return Motion.running(formula, block.steps)
