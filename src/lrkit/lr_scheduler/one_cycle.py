@@ -169,5 +169,5 @@ def _on_whole_steps(phases: list[Any], total: int) -> list[Any]:
     peak = min(max(1, math.floor(phases[0]["end_step"] + 0.5)), last)
     if len(phases) == 3:
         peak = min(peak, max(1, last // 2))
-    ends = [peak, last] if len(phases) == 2 else [peak, 2 * peak, last]
+    ends = [peak, last] if len(phases) == 2 else [peak, min(2 * peak, last), last]
     return [{**phase, "end_step": float(end)} for phase, end in zip(phases, ends, strict=True)]
