@@ -220,3 +220,35 @@ def test_what_a_subclass_makes_of_its_parents_rates_stays_made(
         return plain + tensors
 
     alike(run)
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 5, 6, 12])
+@pytest.mark.parametrize("rates", [(1.0,), (1.0, 0.3)])
+def test_another_floor_counts_from_where_the_lr_is(at: int, rates: tuple[float, ...]) -> None:
+    def run(m: Any) -> list[Any]:
+        scheduler = m.CosineAnnealingLR(sgd(*rates), 5)
+        before = trace(scheduler, at)
+        scheduler.eta_min = 0.5
+        return before + trace(scheduler, 25)
+
+    alike(run)
+
+
+def test_another_floor_counts_in_a_chain() -> None:
+    def run(m: Any) -> list[Any]:
+        optimizer = sgd(1.0)
+        members = [m.ExponentialLR(optimizer, 0.9), m.CosineAnnealingLR(optimizer, 5)]
+        chain = m.ChainedScheduler(members)
+        before = trace(chain, 7)
+        members[1].eta_min = 0.2
+        return before + trace(chain, 18)
+
+    alike(run)
+
+
+@pytest.mark.parametrize("three", [False, True])
+def test_the_shortest_one_cycle_comes_down_when_mended(three: bool) -> None:
+    minimum = trace(stock.OneCycleLR(sgd(1.0), 1.0, total_steps=10, three_phase=three), 10)[-1]
+    scheduler = twin.OneCycleLR(sgd(1.0), 1.0, total_steps=2, three_phase=three, defects="mended")
+    assert trace(scheduler, 2) == [[pytest.approx(0.04)], [1.0]]
+    assert lrs(scheduler.optimizer) == pytest.approx(minimum)

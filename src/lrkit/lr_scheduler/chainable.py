@@ -322,6 +322,16 @@ class Chainable(Twin):
                 kept = place < len(now) and self._unchanged(place, group["lr"])
                 self._take(place, now[place] if kept else float(group["lr"]), u)
 
+    def _lower(self) -> None:
+        """Go on from the lrs at hand towards other lows, as the parameters have them now."""
+        ahead, rates = self._factors(), self._rates()
+        if ahead is None or len(rates) != len(self._spans):
+            return  # lapsed: it will be found what there is
+        u, groups = self._factor(ahead, self._known), self.optimizer.param_groups
+        for place, (group, rate) in enumerate(zip(groups, rates, strict=False)):
+            self._lows[place] = self._low(group)
+            self._take(place, rate, u)
+
     def _join(self, place: int, rate: float, u: float) -> None:
         """Take in a group that was added: from its own lr, or (mended) at its own lr times the factor."""
         if self.defects == "stock":

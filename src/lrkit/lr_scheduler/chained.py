@@ -101,6 +101,9 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
             self._spans = []
         quiet = plain and self._find_spans()
         for member in self._schedulers:
+            if self._rows and member._rows is self._rows:
+                member._rows = {}  # the product's, not its own
+        for member in self._schedulers:
             member.step()
         groups = self.optimizer.param_groups
         if plain and self._spans:

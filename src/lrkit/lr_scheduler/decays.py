@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler as stock
 from lrkit.convert.peers import torch as peer
 from lrkit.lr_scheduler.ahead import Ahead
 from lrkit.lr_scheduler.chainable import Chainable
-from lrkit.lr_scheduler.twin import After, Defects, Group, Watched, as_after, as_defects
+from lrkit.lr_scheduler.twin import After, Defects, Group, Twin, Watched, as_after, as_defects
 from lrkit.schedule import Schedule, hold
 
 __all__ = [
@@ -158,10 +158,20 @@ class PolynomialLR(Chainable, stock.PolynomialLR):
         return peer.polynomial_lr(self.total_iters, self.power)
 
 
+class _Floor(Watched):
+    """A parameter that is approached: another one counts from where the lrs are."""
+
+    def __set__(self, scheduler: Twin, value: object) -> None:
+        before = scheduler.__dict__.get(self._name, value)
+        super().__set__(scheduler, value)
+        if value != before and isinstance(scheduler, Chainable):
+            scheduler._lower()
+
+
 class CosineAnnealingLR(Chainable, stock.CosineAnnealingLR):
     """Down to `eta_min` in `T_max` steps, and by default up again: `after="hold"` stays there."""
 
-    T_max, eta_min = Watched(), Watched()
+    T_max, eta_min = Watched(), _Floor()
     _parameters = ("T_max", "eta_min")
 
     def __init__(
