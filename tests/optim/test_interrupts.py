@@ -6,19 +6,19 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, AdamW
 
 from fingerprints import fingerprint
 from lrkit.optim import Scheduler, snapshot
 from lrkit.optim._snapshot import Snapshot
-from lrkit.optim.hand import CHUNK, Hand
+from lrkit.optim.hand import Hand
 from lrkit.optim.lanes import Ahead, Lane
 
 
@@ -179,13 +179,64 @@ def test_a_read_ahead_that_is_cut_off_leaves_no_wrong_lrs(floor: float | None) -
     while line <= seen[0]:  # until one goes through
         line += 1
         optimizer = SGD([nn.Parameter(torch.ones(1))], lr=0.5)
-        scheduler = Scheduler(optimizer, "linear(to=0)", 4000, floor=floor)
-        for _ in range(CHUNK - 1):
-            optimizer.step()
+        scheduler = Scheduler(optimizer, "linear(to=0)", 4000, floor=floor, clock="calls")
+        scheduler.last_epoch = 100
         with contextlib.suppress(KeyboardInterrupt), ctrl_c_at(line, codes) as seen:
-            optimizer.step()
+            scheduler.step()
         for _ in range(3):
-            optimizer.step()
+            scheduler.step()
             lr = 0.5 * (1 - scheduler.done / 4000)
             assert optimizer.param_groups[0]["lr"] == pytest.approx(lr, abs=1e-12)
     assert line > 10
+
+
+CHANGES: dict[str, Callable[[Scheduler, dict[str, Any]], object]] = {
+    "extend": lambda scheduler, _: scheduler.extend(60, how="stretch"),
+    "replace": lambda scheduler, _: scheduler.replace("cosine(to=0.3)"),
+    "rebase": lambda scheduler, _: scheduler.rebase(0.25),
+    "observe": lambda scheduler, _: scheduler.observe(2.0),
+    "load": lambda scheduler, saved: scheduler.load_state_dict(saved),
+}
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_is_cut_off_was_made_whole_or_not_at_all(change: str, tensor: bool) -> None:
+    codes = {
+        each.__code__
+        for each in (
+            Hand.settle,
+            Hand.bind,
+            Hand.write,
+            Hand._read_ahead,
+            Hand._find_ways,
+            Ahead.read,
+            Lane.read,
+        )
+    }
+
+    def found(scheduler: Scheduler) -> Any:
+        groups = scheduler.optimizer.param_groups
+        return scheduler.state_dict(), [(float(group["lr"]), group["initial_lr"]) for group in groups]
+
+    outcomes: list[Any] = []
+    line, seen = 0, [0]
+    while line <= seen[0]:
+        line += 1
+        lr = torch.tensor(0.5) if tensor else 0.5
+        optimizer = AdamW([{"params": [nn.Parameter(torch.ones(1))], "lr": lr}])
+        scheduler = Scheduler(optimizer, "linear(to=0)", 40, control=["plateau(patience=0)"])
+        for _ in range(5):
+            optimizer.step()
+        scheduler.observe(1.0)
+        saved = {**scheduler.state_dict(), "step": 9}
+        before = found(scheduler)
+        with contextlib.suppress(KeyboardInterrupt), ctrl_c_at(line, codes) as seen:
+            CHANGES[change](scheduler, saved)
+        outcomes.append(found(scheduler))
+        if outcomes[-1] == before:
+            optimizer.step()
+            assert float(optimizer.param_groups[0]["lr"]) == pytest.approx(0.5 * (1 - 6 / 40))
+    assert len(outcomes) > 30
+    assert outcomes[-1] != before
+    assert all(outcome == before for outcome in outcomes[:-1])

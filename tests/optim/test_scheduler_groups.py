@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -247,3 +248,35 @@ def test_wrong_arguments_are_refused(wrong: dict[str, Any]) -> None:
 def test_only_an_optimizer_is_one() -> None:
     with pytest.raises(TypeError, match="takes an Optimizer, not a Linear"):
         Scheduler(nn.Linear(1, 1), SPEC, 10)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_group_that_takes_the_place_of_another_has_its_own_base(gone: int) -> None:
+    """Between two updates one goes and one comes: their number is the same."""
+    parameters = [nn.Parameter(torch.ones(1)) for _ in range(3)]
+    optimizer = SGD([{"params": [parameters[0]], "lr": 0.1}, {"params": [parameters[1]], "lr": 0.01}])
+    scheduler = Scheduler(optimizer, "linear(to=0)", 10)
+    for _ in range(2):
+        optimizer.step()
+    optimizer.param_groups.pop(gone)
+    optimizer.add_param_group({"params": [parameters[2]], "lr": 0.5})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.step()
+    bases = [0.01 if gone == 0 else 0.1, 0.5]
+    found = [group["lr"] for group in optimizer.param_groups]
+    assert found == pytest.approx([base * 0.7 for base in bases])
+    assert scheduler.base_lrs == bases
+
+
+def test_a_list_of_parameters_may_be_replaced() -> None:
+    """As FSDP does: the group is still the same one."""
+    optimizer = SGD([{"params": [nn.Parameter(torch.ones(1))], "lr": lr} for lr in (0.1, 0.01)])
+    scheduler = Scheduler(optimizer, "linear(to=0)", 10)
+    for places in ([1], [0, 1]):
+        optimizer.step()
+        for place in places:
+            optimizer.param_groups[place]["params"] = [nn.Parameter(torch.ones(1))]
+        optimizer.step()
+        assert scheduler.base_lrs == [0.1, 0.01]
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.06, 0.006])

@@ -35,7 +35,6 @@ def observe(
         hand.feedback = feedback  # what is read ahead stays right
     else:
         hand.settle(optimizer, feedback=feedback)
-        hand.write(optimizer)
     return actions
 
 
@@ -63,8 +62,6 @@ def revise(hand: Hand, optimizer: Optimizer, revision: Revision) -> None:
         )
     hand.take_in(optimizer)
     hand.settle(optimizer, history=(*hand.history, revision))
-    hand.warned = False
-    hand.write(optimizer)
 
 
 def rebase(hand: Hand, optimizer: Optimizer, lrs: Sequence[float | None]) -> None:
@@ -78,7 +75,6 @@ def rebase(hand: Hand, optimizer: Optimizer, lrs: Sequence[float | None]) -> Non
         if lr is not None and place in scheduled:
             row[place] = lr
     hand.settle(optimizer, bases={**hand.bases, _LR: row})
-    hand.write(optimizer)
 
 
 def _check_open(hand: Hand, optimizer: Optimizer) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 
 from lrkit.errors import SpecError, did_you_mean
 
-__all__ = ["Group", "Target", "group_names", "scalars_of"]
+__all__ = ["Group", "Target", "group_names", "remember", "scalars_of"]
 
 # A param_group as torch has it: values of any kind under string keys.
 Group = dict[str, Any]
@@ -93,6 +93,30 @@ class Target:
     def __str__(self) -> str:
         index = "" if self.index is None else f"[{self.index}]"
         return f"{self.key}{index}" + ("" if self.group is None else f"@{self.group}")
+
+
+def remember(groups: Sequence[Group], targets: Iterable[Target]) -> Callable[[], None]:
+    """Note what writing to `targets` and noting their base values changes; calling what it gives puts it back."""
+    notes: list[tuple[Group, str, bool, Any]] = []
+    copies: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for group in groups:
+        for target in targets:
+            notes += [(group, key, key in group, group.get(key)) for key in (target.key, target.memo)]
+            found = group.get(target.key)
+            entries = found if isinstance(found, tuple | list) else (found,)
+            copies += [(x, x.detach().clone()) for x in entries if isinstance(x, torch.Tensor)]
+
+    def put_back() -> None:
+        for group, key, was_there, value in notes:
+            if was_there:
+                group[key] = value
+            else:
+                group.pop(key, None)
+        with torch.no_grad():
+            for tensor, copy in copies:
+                tensor.copy_(copy)
+
+    return put_back
 
 
 def scalars_of(group: Mapping[str, Any]) -> list[str]:

@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lrkit.duration import Horizon
-from lrkit.errors import HorizonError, LrkitError, SpecError
+from lrkit.errors import HorizonError, SpecError
 from lrkit.optim.feedback import Feedback
-from lrkit.optim.groups import Group, Target, group_names
+from lrkit.optim.groups import Group, Target, group_names, remember
 from lrkit.optim.history import Course, Revision
 from lrkit.optim.lanes import Feed, Lane, course_of
 from lrkit.schedule import Schedule
@@ -68,6 +68,7 @@ class Hand:
         self._feed = Feed()
         self._strict = False  # whether a schedule refuses what is past the end
         self._members: list[object] = []  # each group's list of parameters, to know it by
+        self._last: object = None  # the last of them: groups are added behind it
         self._known = 0  # groups bound
         self._count = 0  # the same, or -1 to make the next update look closer
         self._start = self._stop = 0  # the steps that are read ahead
@@ -102,6 +103,10 @@ class Hand:
     def after_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         """Post-step hook: one more update is done; write the values of the next one."""
         groups = optimizer.param_groups
+        if groups and groups[-1]["params"] is not self._last:  # as many groups as before, and others
+            self.step += 1
+            self.take_in(optimizer)
+            return
         if self._wrote is not None and groups[0]["lr"] is not self._wrote:
             self._notice(groups[0]["lr"])
         step = self.step = self.step + 1
@@ -142,11 +147,12 @@ class Hand:
                 " .after('error'); plan a longer horizon, or leave that away to hold the last value"
             )
 
+    @_disabled
     def take_in(self, optimizer: Optimizer) -> None:
         """Bind again if groups came or went since."""
-        if len(optimizer.param_groups) != self._known:
-            self.bind(optimizer)
-            self.write(optimizer)
+        groups = optimizer.param_groups
+        if len(groups) != self._known or (groups and groups[-1]["params"] is not self._last):
+            self.settle(optimizer)
 
     @_disabled
     def write(self, optimizer: Optimizer) -> None:
@@ -195,8 +201,7 @@ class Hand:
 
     def after_load(self, optimizer: Optimizer) -> None:
         """Load hook: a checkpoint brought group dicts with lrs of its own; step and bases stay ours."""
-        self.bind(optimizer)
-        self.write(optimizer)
+        self.settle(optimizer)
 
     def bind(self, optimizer: Optimizer) -> None:
         """Settle base values and lanes for the groups as they are now; unchanged if it raises SpecError.
@@ -208,11 +213,10 @@ class Hand:
         names = group_names(groups)
         members = [group["params"] for group in groups]
         courses = {target: self._course(target) for target in self.schedules}
-        fewer = (
-            len(groups) < self._known
-        )  # which ones went can be told from the base values in those that stayed
-        feedback = self.feedback.at([_place(self._members, m) for m in members]) if fewer else self.feedback
-        bases = {target: [] if fewer else list(known) for target, known in self.bases.items()}
+        # Which ones went can be told from the base values in those that stayed.
+        others = self._are_others(groups)
+        feedback = self.feedback.at([_place(self._members, m) for m in members]) if others else self.feedback
+        bases = {target: [] if others else list(known) for target, known in self.bases.items()}
         lanes: list[Lane] = []
         for target, known in bases.items():
             for place, (group, name) in enumerate(zip(groups, names, strict=True)):
@@ -226,11 +230,25 @@ class Hand:
                     base = known[place] = target.base(group) if base is None else base
                     lanes.append(self._lane(target, place, name, course, base, feedback.gain(place)))
         self.bases, self.lanes, self.feedback, self._members = bases, lanes, feedback, members
+        self._last = members[-1] if members else None
         self._strict = any(lane.ahead.curve.ending == "error" for lane in lanes)
         self._known = self._count = len(groups)
         for lane in lanes:
             groups[lane.place][lane.target.memo] = lane.base
         self._find_ways(groups)
+
+    def _are_others(self, groups: list[Group]) -> bool:
+        """Whether a known group went, or stands elsewhere."""
+        if len(groups) < self._known:
+            return True
+        for group, known in zip(groups, self._members):  # noqa: B905 - later ones are only new
+            moved = group["params"] is not known and _place(self._members, group["params"]) is not None
+            # A list of parameters may be replaced, by FSDP say: the group then still has its base value.
+            if moved or (
+                group["params"] is not known and not any(target.memo in group for target in self.bases)
+            ):
+                return True
+        return False
 
     def settle(
         self,
@@ -239,16 +257,26 @@ class Hand:
         bases: Mapping[Target, list[float | None]] | None = None,
         feedback: Feedback | None = None,
         history: tuple[Revision, ...] | None = None,
+        step: int | None = None,
     ) -> None:
-        """Take over what is given and bind to it: all of it or, when that raises an LrkitError, nothing."""
-        before = self.bases, self.feedback, self.history
-        self.bases = self.bases if bases is None else dict(bases)
-        self.feedback = self.feedback if feedback is None else feedback
-        self.history = self.history if history is None else history
+        """Take over what is given, bind to it and write: all of it or, when anything is raised, nothing.
+
+        A Ctrl-C counts as well.
+        """
+        before = dict(vars(self))  # its containers are replaced, never changed
+        put_back = remember(optimizer.param_groups, self.bases)
         try:
+            self.bases = self.bases if bases is None else dict(bases)
+            self.feedback = self.feedback if feedback is None else feedback
+            self.step = self.step if step is None else step
+            if history is not None and history != self.history:
+                self.history, self.warned = history, False
             self.bind(optimizer)
-        except LrkitError:
-            self.bases, self.feedback, self.history = before
+            self.write(optimizer)
+        except BaseException:
+            vars(self).update(before)
+            self._forget()  # lanes may hold what was read since
+            put_back()
             raise
 
     def _course(self, target: Target) -> Course:

@@ -281,11 +281,11 @@ class Scheduler(LRScheduler):
         state = State.from_dict(state_dict, self._terms(), hand.history)
         bases = {target: list(state.bases.get(target, row)) for target, row in hand.bases.items()}
         try:
-            hand.settle(self.optimizer, bases=bases, feedback=state.feedback, history=state.history)
+            hand.settle(
+                self.optimizer, bases=bases, feedback=state.feedback, history=state.history, step=state.step
+            )
         except LrkitError as error:
             raise StateError(f"this state does not fit the optimizer: {error}") from error
-        hand.move(state.step)
-        hand.write(self.optimizer)
         self._step_count = state.step + 1
 
     def close(self) -> None:
