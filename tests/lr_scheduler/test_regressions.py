@@ -252,3 +252,21 @@ def test_the_shortest_one_cycle_comes_down_when_mended(three: bool) -> None:
     scheduler = twin.OneCycleLR(sgd(1.0), 1.0, total_steps=2, three_phase=three, defects="mended")
     assert trace(scheduler, 2) == [[pytest.approx(0.04)], [1.0]]
     assert lrs(scheduler.optimizer) == pytest.approx(minimum)
+
+
+@pytest.mark.parametrize("period", [1, 2, 5])
+@pytest.mark.parametrize("change", [None, 1, 3, 4])
+def test_a_chain_comes_to_a_bottom_from_wherever_it_was(period: int, change: int | None) -> None:
+    def run(m: Any) -> list[Any]:
+        optimizer = sgd(1.0, 0.3)
+        members = [m.LinearLR(optimizer, 0.5, 1.0, 6), m.CosineAnnealingLR(optimizer, period)]
+        chain = m.ChainedScheduler(members)
+        seen = []
+        for step in range(20):
+            seen.append(lrs(optimizer))
+            if step == change:
+                optimizer.param_groups[0]["lr"] = 0.2
+            advance(chain)
+        return seen
+
+    alike(run)

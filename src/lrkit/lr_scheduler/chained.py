@@ -116,6 +116,7 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
         if plain and self._spans:
             for member in self._schedulers:
                 member._remember()
+                member._sit()  # the next step may be the members' own
         if quiet:
             self._read_ahead()
 
