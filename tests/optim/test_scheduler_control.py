@@ -498,3 +498,52 @@ def test_a_controller_of_ones_own() -> None:
     other = Scheduler(sgd(), "hold()", 20, control=[Halve()])
     other.load_state_dict(json.loads(json.dumps(scheduler.state_dict())))
     assert other.get_last_lr() == [0.5]
+
+
+@dataclass(frozen=True)
+class Careless:
+    """A controller that gives whatever it is told to."""
+
+    answer: Any
+    metric: str | None = None
+    every: Duration | None = None
+
+    def init(self) -> Any:
+        return plateau().init()
+
+    def over(self, horizon: Horizon) -> Careless:
+        return self
+
+    def settled(self, *, every: Duration, metric: str) -> Careless:
+        return self
+
+    def restore(self, data: Any) -> Any:
+        return plateau().restore(data)
+
+    def update(self, state: Any, observation: Observation) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, "an Action"),
+        ((plateau().init(), None), "an Action"),
+        ((plateau().init(), (0.5,)), "an Action"),
+        ((3, Action((0.5,))), "to_dict"),
+    ],
+)
+def test_a_controller_that_answers_something_else_is_told_so(answer: Any, words: str) -> None:
+    optimizer = SGD([nn.Parameter(torch.ones(1))], lr=0.5)
+    scheduler = Scheduler(optimizer, "hold()", 10, control=[Careless(answer)])
+    before = scheduler.state_dict()
+    with pytest.raises(SpecError, match=words):
+        scheduler.observe(1.0)
+    assert scheduler.state_dict() == before
+
+
+def test_a_number_beyond_floats_is_no_metric() -> None:
+    optimizer = SGD([nn.Parameter(torch.ones(1))], lr=0.5)
+    scheduler = Scheduler(optimizer, "hold()", 10, control=["plateau()"])
+    with pytest.raises(MetricError, match="beyond 1e30"):
+        scheduler.observe(10**400)

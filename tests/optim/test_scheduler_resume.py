@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import math
 import warnings
 from typing import Any
 
@@ -224,7 +225,16 @@ def test_only_what_the_schedule_counts_in_must_agree_in_the_horizon() -> None:
         (lambda s: {k: v for k, v in s.items() if k != "base"}, "lacks base"),
         (lambda s: {**s, "step": 1.5}, "step is 1.5"),
         (lambda s: {**s, "step": True}, "step is True"),
+        (lambda s: {**s, "step": 10**30}, "step is 1000"),
+        (lambda s: {**s, "step": 2**53 - 1}, "out of range"),
+        (lambda s: {**s, "step": -2}, "step is -2"),
+        (lambda s: {**s, "horizon": {}}, "horizon is"),
         (lambda s: {**s, "base": {"lr": ["0.1"]}}, "base is"),
+        (lambda s: {**s, "base": {"lr": [math.nan, 0.1]}}, "base is"),
+        (lambda s: {**s, "base": {"lr": [-1, 0.1]}}, "base is"),
+        (lambda s: {**s, "base": {"lr": [True, 0.1]}}, "base is"),
+        (lambda s: {**s, "base": {"lr": [10**400, 0.1]}}, "base is"),
+        (lambda s: {**s, "base": {"": [0.1]}}, "base is damaged"),
         (lambda s: {**s, "schedule": "cosine()"}, "schedule is"),
         (lambda s: [1, 2], "no state of an lrkit Scheduler"),
     ],
@@ -232,9 +242,41 @@ def test_only_what_the_schedule_counts_in_must_agree_in_the_horizon() -> None:
 def test_damaged_and_foreign_states_are_refused(damage: Any, words: str) -> None:
     _, optimizer = fresh()
     scheduler = Scheduler(optimizer, SPEC, STEPS)
-    before = scheduler.state_dict()
-    with pytest.raises(StateError, match=words):
+    before = (
+        scheduler.state_dict(),
+        scheduler.get_last_lr(),
+        [dict(group) for group in optimizer.param_groups],
+    )
+    with pytest.raises(StateError, match=words) as caught:
         scheduler.load_state_dict(damage(scheduler.state_dict()))
+    assert "\n" not in str(caught.value)
+    after = scheduler.state_dict(), scheduler.get_last_lr(), [dict(group) for group in optimizer.param_groups]
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"gains": [math.nan, 1.0]},
+        {"gains": [-1.0, 1.0]},
+        {"gains": [True, 1.0]},
+        {"observed": -1},
+        *({"states": [{name: -1}]} for name in ("bad", "cooldown", "decided", "seen")),
+        *({"states": [{name: math.nan}]} for name in ("best", "mean")),
+    ],
+)
+def test_damaged_feedback_is_refused(damage: dict[str, Any]) -> None:
+    _, optimizer = fresh()
+    scheduler = Scheduler(optimizer, SPEC, STEPS, control=["plateau(patience=0)"])
+    scheduler.observe(1.0)
+    before = scheduler.state_dict()
+    saved = scheduler.state_dict()
+    state = saved["feedback"]["states"][0]
+    saved["feedback"] |= damage
+    if "states" in damage:
+        saved["feedback"]["states"] = [{**state, **damage["states"][0]}]
+    with pytest.raises(StateError):
+        scheduler.load_state_dict(saved)
     assert scheduler.state_dict() == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
@@ -255,5 +256,8 @@ def _whole(duration: Duration, what: str) -> int:
 def _fits(name: str, value: object) -> bool:
     if name == "best" and value is None:
         return True
-    kind: type | tuple[type, ...] = (int, float) if name in ("best", "mean") else int
-    return isinstance(value, kind) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int if name not in ("best", "mean") else int | float):
+        return False
+    if name == "best":  # an infinite one was observed, with nan="bad"
+        return not (isinstance(value, float) and math.isnan(value))
+    return abs(value) <= sys.float_info.max if name == "mean" else value >= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,11 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from lrkit.control import Action, Controller, Observation
-from lrkit.duration import Horizon, brief, whole_number
+from lrkit.duration import Horizon, brief
 from lrkit.errors import MetricError, SpecError, StateError, did_you_mean
 from lrkit.spec import parse_control
 
-__all__ = ["Feedback", "Metrics", "Missing"]
+__all__ = ["Feedback", "Metrics", "Missing", "is_finite"]
 
 Metrics = float | Tensor | np.generic | Mapping[str, Any] | None
 """One number, or several by name; None where there is none."""
@@ -73,8 +74,7 @@ class Feedback:
             action = Action((1.0,) * len(lrs))
             if metric is not None:
                 seen = Observation(step, metric, tuple(lrs))
-                state, action = controller.over(horizon).update(state, seen)
-                _check_action(controller, action, len(lrs))
+                state, action = _answer(controller, controller.over(horizon).update(state, seen), len(lrs))
             states.append(state)
             actions.append(action)
         gains = tuple(
@@ -99,12 +99,19 @@ class Feedback:
             or len(states) != len(self.controllers)
             or not all(isinstance(state, Mapping) for state in states)
             or not isinstance(gains, list | tuple)
-            or not all(isinstance(gain, int | float) for gain in gains)
-            or not (observed is None or whole_number(observed) is not None)
+            or not all(is_finite(gain) for gain in gains)
+            or not (observed is None or (isinstance(observed, int) and is_finite(observed)))
         ):
             raise StateError(f"the state's feedback is {dict(data)!s:.80}: it is damaged")
         restored = (each.restore(state) for each, state in zip(self.controllers, states, strict=True))
         return Feedback(self.controllers, tuple(restored), tuple(map(float, gains)), observed)
+
+
+def is_finite(value: object, *, signed: bool = False) -> bool:
+    """Whether it is a finite number, from 0 unless `signed`."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return (-sys.float_info.max if signed else 0) <= value <= sys.float_info.max
 
 
 def _metric_of(controller: Controller, metrics: Metrics, missing: Missing) -> float | None:
@@ -135,15 +142,21 @@ def _number(controller: Controller, found: object) -> float:
     try:
         if single and not isinstance(found, str | bool):
             return float(found.item() if isinstance(found, Tensor) else found)  # type: ignore[arg-type]  # or TypeError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     kind = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else brief(found)
     raise MetricError(f"{controller} goes by one number, not {kind}")
 
 
-def _check_action(controller: Controller, action: Action, groups: int) -> None:
-    right = len(action.factors) == groups and all(0 <= f < math.inf for f in action.factors)
-    if not right:
+def _answer(controller: Controller, answer: object, groups: int) -> tuple[Any, Action]:
+    """The next state and the action, looked at: controllers are written by users."""
+    if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], Action):
+        raise SpecError(f"{controller} answers {brief(answer)}: update() gives the next state and an Action")
+    state, action = answer
+    if not hasattr(state, "to_dict"):
+        raise SpecError(f"{controller} remembers {brief(state)}: its state needs to_dict(), to be saved")
+    if len(action.factors) != groups or not all(is_finite(factor) for factor in action.factors):
         raise SpecError(
             f"{controller} answers {groups} groups with the factors {action.factors!r:.60}: one for each, from 0"
         )
+    return state, action

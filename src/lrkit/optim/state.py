@@ -9,7 +9,7 @@ from typing import Any
 
 from lrkit.duration import Horizon
 from lrkit.errors import HorizonError, SpecError, StateError
-from lrkit.optim.feedback import Feedback
+from lrkit.optim.feedback import Feedback, is_finite
 from lrkit.optim.groups import Target
 from lrkit.optim.history import Revision, horizon_to_dict, revisions_from
 from lrkit.schedule import Schedule
@@ -124,10 +124,17 @@ class State:
         none = not terms.feedback.controllers
         return cls(
             saved["step"],
-            {Target.parse(text): tuple(values) for text, values in saved["base"].items()},
+            _bases(saved["base"]),
             Feedback() if none else terms.feedback.restored(saved["feedback"] or {}),
             revisions_from(saved["history"], history),
         )
+
+
+def _bases(saved: Mapping[str, Any]) -> dict[Target, tuple[float | None, ...]]:
+    try:
+        return {Target.parse(text): tuple(values) for text, values in saved.items()}
+    except SpecError as error:
+        raise StateError(f"the state's base is damaged: {error}") from error
 
 
 def _check_form(saved: Mapping[str, Any]) -> None:
@@ -152,7 +159,7 @@ def _check_form(saved: Mapping[str, Any]) -> None:
         for key, right in (
             ("step", _is_count(saved["step"])),
             ("schedule", isinstance(saved["schedule"], Mapping)),
-            ("horizon", isinstance(saved["horizon"], Mapping)),
+            ("horizon", isinstance(saved["horizon"], Mapping) and _is_count(saved["horizon"].get("steps"))),
             ("base", _is_table(saved["base"])),
             ("control", isinstance(saved.get("control", []), list | tuple)),
             ("feedback", isinstance(saved.get("feedback"), Mapping | None)),
@@ -164,15 +171,15 @@ def _check_form(saved: Mapping[str, Any]) -> None:
 
 
 def _is_count(value: object) -> bool:
-    return (
-        isinstance(value, int) and not isinstance(value, bool) and value >= -1
-    )  # of a SequentialLR member that waits
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return -1 <= value < 2**53  # -1: of a SequentialLR member that waits
 
 
 def _is_table(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(row, list | tuple) and all(isinstance(x, int | float | None) for x in row)
-        for row in value.values()
+        isinstance(row, list | tuple) and all(x is None or is_finite(x, signed=key != "lr") for x in row)
+        for key, row in value.items()
     )
 
 
