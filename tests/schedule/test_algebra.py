@@ -331,7 +331,10 @@ class TestAbsolute:
     @pytest.mark.parametrize(
         ("base_lr", "message"),
         [
-            (None, "absolute(0.001) needs a base lr: use over(horizon, base_lr=...), a Scheduler, or --base-lr"),
+            (
+                None,
+                "absolute(0.001) needs a base lr: use over(horizon, base_lr=...), a Scheduler, or --base-lr",
+            ),
             (0.0, "absolute(0.001) is no factor of the base lr 0: no multiple of 0 gives it"),
             (1e-4, "absolute(0.001) lies above the base lr 0.0001: lower it, or raise the base lr"),
             (-1.0, "base_lr takes a finite number from 0, not -1.0"),
