@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import _warn_get_lr_called_within_step
 
 from lrkit.errors import SpecError
 from lrkit.lr_scheduler.ahead import CHUNK, Ahead
-from lrkit.lr_scheduler.twin import Group, Rate, Twin, like, put
+from lrkit.lr_scheduler.twin import Group, Rate, Twin, like, put, same_in, version_of
 from lrkit.schedule import Schedule
 
 __all__ = ["MOVED", "Chainable", "whole"]
@@ -148,7 +148,7 @@ class Chainable(Twin):
         """Find the spans that belong to a loaded state."""
         rates, ahead, t = self._rates(), self._factors(), self._clock()
         self._known, self._handed = self.last_epoch, (self.last_epoch, [])
-        self._versions = [_version(group["lr"]) for group in self.optimizer.param_groups]
+        self._versions = [version_of(group["lr"]) for group in self.optimizer.param_groups]
         spans = self._untouched() if moved is None else moved
         self._lows, self._spans = [low for low, _ in spans], [span for _, span in spans]
         if moved is not None or ahead is None or t is None:
@@ -200,7 +200,7 @@ class Chainable(Twin):
         if not self._lean:
             self._compare()
         self._handed = self._known, []
-        self._versions = [_version(group["lr"]) for group in self.optimizer.param_groups]
+        self._versions = [version_of(group["lr"]) for group in self.optimizer.param_groups]
         self._count = len(self._versions)
 
     def _compare(self) -> None:
@@ -211,7 +211,7 @@ class Chainable(Twin):
             return
         u = self._factor(ahead, self._known)
         for place, group in enumerate(self.optimizer.param_groups):
-            if not _equal(rates[place], handed[place], group["lr"]):
+            if not same_in(rates[place], handed[place], group["lr"]):
                 self._take(place, rates[place], u)
 
     def _forget(self) -> None:
@@ -244,7 +244,7 @@ class Chainable(Twin):
             for place, rate in enumerate(rates if self.defects == "stock" else []):
                 self._take(place, rate, u)
         self._now, self._handed = rates, (self._known, [])
-        self._versions = [_version(group["lr"]) for group in groups]
+        self._versions = [version_of(group["lr"]) for group in groups]
 
     def _start_over(self) -> None:
         """Forget what others did, as torch does where an epoch is given."""
@@ -279,10 +279,10 @@ class Chainable(Twin):
                 continue
             else:
                 rate = float(lr)
-                if handed and _equal(rate, handed[place], lr):
+                if handed and same_in(rate, handed[place], lr):
                     moved = True
                     continue
-                if _equal(rate, now[place], lr):
+                if same_in(rate, now[place], lr):
                     continue
                 self._take(place, rate, u)
             self._quiet = False
@@ -303,7 +303,7 @@ class Chainable(Twin):
         for place, rate in enumerate(rates):
             self._take(place, rate, u)
         self._now, self._handed = rates, (self._known, [])
-        self._versions = [_version(group["lr"]) for group in groups]
+        self._versions = [version_of(group["lr"]) for group in groups]
 
     def _take(self, place: int, rate: float, u: float) -> None:
         """Go on from a rate that was found where the factor is `u`."""
@@ -342,7 +342,7 @@ class Chainable(Twin):
     def _unchanged(self, place: int, lr: Rate) -> bool:
         """Whether a tensor is as it was, told without waiting for its device."""
         return (
-            isinstance(lr, Tensor) and place < len(self._versions) and self._versions[place] == _version(lr)
+            isinstance(lr, Tensor) and place < len(self._versions) and self._versions[place] == version_of(lr)
         )
 
     def _offset(self) -> int:
@@ -389,13 +389,3 @@ def whole(step: Any) -> int | None:
         return t if (t := index(step)) >= 0 else None
     except TypeError:
         return None
-
-
-def _version(lr: Rate) -> tuple[int, int] | None:
-    """What tells, without reading it, whether a tensor was written since."""
-    return (id(lr), lr._version) if isinstance(lr, Tensor) else None
-
-
-def _equal(rate: float, other: float, lr: Rate) -> bool:
-    """Whether the same number, as far as the group's own precision goes."""
-    return rate == (float(like(lr, other)) if isinstance(lr, Tensor) else other)

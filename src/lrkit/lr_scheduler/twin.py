@@ -20,7 +20,20 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lrkit.errors import SpecError, did_you_mean
 
-__all__ = ["After", "Defects", "Group", "Rate", "Twin", "Watched", "as_after", "as_defects", "like", "put"]
+__all__ = [
+    "After",
+    "Defects",
+    "Group",
+    "Rate",
+    "Twin",
+    "Watched",
+    "as_after",
+    "as_defects",
+    "like",
+    "put",
+    "same_in",
+    "version_of",
+]
 
 Group = dict[str, Any]  # of an optimizer, as torch types it
 Rate = float | Tensor
@@ -234,3 +247,13 @@ def _holds(group: Group, rate: Rate) -> bool:
     if isinstance(lr, Tensor) or isinstance(rate, Tensor):
         return math.isclose(float(lr), float(rate), rel_tol=1e-6)
     return bool(lr == rate)
+
+
+def version_of(lr: Rate) -> tuple[int, int] | None:
+    """What tells, without reading it, whether a tensor was written since."""
+    return (id(lr), lr._version) if isinstance(lr, Tensor) else None
+
+
+def same_in(rate: float, other: float, lr: Rate) -> bool:
+    """Whether the same number, as far as the group's own precision goes."""
+    return rate == (float(like(lr, other)) if isinstance(lr, Tensor) else other)
