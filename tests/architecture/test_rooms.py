@@ -17,7 +17,19 @@ import lrkit
 PACKAGE = Path(lrkit.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(p.name for p in PACKAGE.iterdir() if (p / "__init__.py").exists())
-TORCH_FREE = ["errors", "duration", "files", "schedule", "records", "spec", "plan", "plot", "cli"]
+TORCH_FREE = [
+    "errors",
+    "duration",
+    "files",
+    "schedule",
+    "control",
+    "records",
+    "spec",
+    "plan",
+    "convert",
+    "plot",
+    "cli",
+]
 
 
 def in_a_fresh_interpreter(code: str) -> dict[str, bool]:
@@ -38,7 +50,7 @@ def test_rooms_above_the_line_do_not_load_torch(room):
     assert not in_a_fresh_interpreter(f"import lrkit.{room}")["torch"]
 
 
-@pytest.mark.parametrize("room", ["schedule", "duration", "spec"])
+@pytest.mark.parametrize("room", ["schedule", "control", "duration", "spec"])
 def test_schedules_need_numpy_alone(room):
     loaded = in_a_fresh_interpreter(f"import lrkit.{room}")
     assert not any(loaded[name] for name in loaded if name != "numpy"), loaded
