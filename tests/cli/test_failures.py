@@ -98,8 +98,11 @@ def test_a_loss_that_raises_names_file_line_and_error(lrkit, task_file, command,
     assert "RuntimeError: the cat sat on the data" in line
 
 
-def test_an_empty_loader_is_said(lrkit, task_file):
-    one_line(lrkit("tune", task_file(rows="[:0]"), "--no-plots"), 2)
+def test_an_empty_data_set_is_said(lrkit, task_file):
+    """torch's DataLoader refuses to shuffle one: its words, and where in the task file."""
+    line = one_line(lrkit("tune", task_file(rows="[:0]"), "--no-plots"), 2)
+    assert "tiny.py, line 20" in line
+    assert "num_samples=0" in line
 
 
 def test_a_loss_that_is_never_finite_is_said(lrkit, task_file):

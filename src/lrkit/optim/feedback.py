@@ -130,10 +130,12 @@ def _metric_of(controller: Controller, metrics: Metrics, missing: Missing) -> fl
     if found is None:
         if missing == "skip":
             return None
-        near = did_you_mean(name or "", metrics) if isinstance(metrics, Mapping) and metrics else ""
-        remedy = near or "; observe it when it is there, or say missing='skip'"
+        given = list(metrics)[:5] if isinstance(metrics, Mapping) else []
         what = "a metric" if name is None else f"the metric {name!r}"
-        raise MetricError(f"{controller} lacks {what}{remedy}")
+        there = f", given {', '.join(map(repr, given))}" if given else ""
+        raise MetricError(
+            f"{controller} lacks {what}{there}: observe it when it is there, or say missing='skip'"
+        )
     return _number(controller, found)
 
 
