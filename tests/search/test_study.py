@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -13,12 +14,11 @@ import sys
 import time
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrkit.errors import StudyError
-from lrkit.search import Result, SqliteStudy
+from lrkit.search import Proposal, Result, SqliteStudy
 from lrkit.search.journal import NETWORK_FILE_SYSTEMS, file_system_of
 
 SETTINGS = {"task": "toy", "seed": 0, "budget": 100, "groups": {"head": [2.0, "None", []]}}
@@ -68,29 +68,43 @@ def test_nothing_is_kept_twice():
         assert len(study.results()) == 1
 
 
-def test_documents_and_states_come_back(tmp_path):
+def test_documents_are_made_once(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"steps": 3, "losses": [1.0, 0.1]}
+
     with SqliteStudy(tmp_path, SETTINGS) as study:
-        study.keep("range test", {"steps": 3, "losses": [1.0, 0.1]})
-        study.save_state(1e-3, 0, {"w": torch.arange(3.0)})
-        study.save_state(2e-3, 0, {"w": torch.ones(1)})
+        assert study.once("range test", make) == {"steps": 3, "losses": [1.0, 0.1]}
     with SqliteStudy(tmp_path, SETTINGS) as study:
-        assert study.document("range test") == {"steps": 3, "losses": [1.0, 0.1]}
-        assert study.document("other") is None
-        assert torch.equal(study.load_state(1e-3, 0)["w"], torch.arange(3.0))
-        study.drop_states(but=frozenset({(1e-3, 0)}))
-        assert study.load_state(2e-3, 0) is None
-        assert study.load_state(1e-3, 0) is not None
-        study.drop_states()
-    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == []
+        assert study.once("range test", make) == {"steps": 3, "losses": [1.0, 0.1]}
+        assert study.once("other", lambda: {"a": 1}) == {"a": 1}
+    assert made == [1]
+
+
+def test_results_of_one_lr_with_other_values_are_other_trials(tmp_path):
+    one, two = (dataclasses.replace(result(), values=(("weight_decay", wd),)) for wd in (0.1, 1e-300))
+    with SqliteStudy(tmp_path, SETTINGS) as study:
+        study.add(result())
+        study.add(one)
+        study.add(two)
+    with SqliteStudy(tmp_path, SETTINGS) as study:
+        assert study.results() == (result(), one, two)
+
+
+def test_whoever_holds_the_file_trains_everything(tmp_path):
+    proposals = (Proposal(1e-3, 0, 0, 10), Proposal(2e-3, 0, 0, 10))
+    with SqliteStudy(tmp_path, SETTINGS) as study:
+        assert study.claim(proposals) == proposals
+        with pytest.raises(StudyError, match="one driver"):
+            study.wait()
 
 
 def test_in_memory_nothing_is_left(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with SqliteStudy(None, SETTINGS) as study:
-        study.save_state(1e-3, 0, {"w": torch.ones(1)})
-        assert study.load_state(1e-3, 0) is not None
-        spare = study._states.parent
-    assert not spare.exists()
+        study.add(result())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,9 +191,8 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
         pages = study._connection.execute("pragma page_count").fetchone()[0]
         study._connection.execute(f"pragma max_page_count = {pages}")
         with pytest.raises(StudyError, match="full") as caught:
-            study.keep("large", {"text": "x" * 100_000})
+            study.once("large", lambda: {"text": "x" * 100_000})
         assert "\n" not in str(caught.value)
-        assert study.document("large") is None
     with SqliteStudy(tmp_path, SETTINGS) as study:
         assert study.results() == (result(1.0),)
 
@@ -200,7 +213,7 @@ def test_a_file_in_the_folders_place_is_one_line(tmp_path):
 WRITER = """
 import json, math, sys
 from pathlib import Path
-from lrkit.search import Result, SqliteStudy
+from lrkit.search import Proposal, Result, SqliteStudy
 study = SqliteStudy(Path(sys.argv[1]), json.loads(sys.argv[2]))
 number = len(study.results())
 print("ready", flush=True)

@@ -1,11 +1,13 @@
-"""search_lr: run what `proposals` asks for, one trial at a time, and keep what is finished in a study."""
+"""search_lr: range test, trials as the method asks for them, and what they say; all of it kept in a study."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,17 @@ from lrkit.errors import NoAnswer, SpecError, StudyError
 from lrkit.plan import Plan
 from lrkit.range_test import RangeTest, find_lr
 from lrkit.schedule import Schedule
+from lrkit.search.driver import drive
 from lrkit.search.limits import Limits
-from lrkit.search.proposals import next_trials, resumable
+from lrkit.search.methods.auto import AUTO
 from lrkit.search.result import Search, conclude
 from lrkit.search.sqlite_study import SqliteStudy
+from lrkit.search.states import FileStates
 from lrkit.search.study import Study
-from lrkit.search.trials import Proposal, Result, Settings, Stop
+from lrkit.search.trainer import Trainer
+from lrkit.search.trials import Result, Settings
 from lrkit.spec import Spec
-from lrkit.training import SILENT, Reporter, Run, StepInfo, Task, choose_device, default_plan
+from lrkit.training import SILENT, Reporter, Run, Task, choose_device, default_plan
 
 __all__ = ["search_lr"]
 
@@ -31,7 +36,6 @@ SWEPT = (1e-5, 1.0)
 """The range test's rates at first; it goes on by itself where the answer lies outside."""
 BLIND_DECADES = 3.2
 """What is searched below the end of a sweep that saw nothing but noise: twice the usual bracket."""
-_FEWEST_RESULTS = 3
 # Two evaluations of one untrained model agree to this part, whatever the number of threads; other data or
 # code do not.
 _SAME = 1e-4
@@ -76,7 +80,8 @@ def search_lr(
         "bracket": None if bracket is None else [*bracket],
         "range test": None if range_test is None else range_test.to_dict(),
     }
-    with SqliteStudy(None if out is None else Path(out), settings) as study:
+    folder = None if out is None else Path(out)
+    with SqliteStudy(folder, settings) as study, _states(folder) as states:
         if study.journal_note is not None:
             reporter.note(study.journal_note)
         untrained = work.untrained(study)
@@ -95,7 +100,8 @@ def search_lr(
             untrained=untrained,
             earliest=_past_warmup(plan),
         )
-        stop = _run_trials(work, study, search, deadline)
+        trainer = Trainer(task, plan, seed, device, reporter)
+        stop = drive(AUTO, search, study, states, trainer, deadline=deadline, reporter=reporter)
         results = study.results()
     _require_answer(results)
     return conclude(
@@ -103,9 +109,19 @@ def search_lr(
     )
 
 
+@contextmanager
+def _states(folder: Path | None) -> Iterator[FileStates]:
+    """In the run folder, or for as long as the search lasts."""
+    if folder is not None:
+        yield FileStates(folder / "trials")
+        return
+    with tempfile.TemporaryDirectory(prefix="lrkit-") as spare:
+        yield FileStates(Path(spare) / "trials")
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What trains: everything in a search that touches the task."""
+    """What comes before the trials and tells one search from another."""
 
     task: Task
     plan: Plan
@@ -144,10 +160,8 @@ class _Work:
         """The objective before training; a study that knows another was made with other data or another model."""
         run = Run(self.task, self.plan, seed=self.seed, data="search", device=self.device)
         value = run.evaluate("validation")[self.task.objective_key]
-        known = study.document("untrained")
-        if known is None:
-            study.keep("untrained", {"objective": _plain(value)})
-        elif not _same(float(known["objective"]), value):
+        known = study.once("untrained", lambda: {"objective": _plain(value)})
+        if not _same(float(known["objective"]), value):
             raise StudyError(
                 f"the task has changed since this study was begun: its untrained model's {self.task.objective} "
                 f"was {float(known['objective']):.6g} and is {value:.6g}; choose another folder"
@@ -156,74 +170,25 @@ class _Work:
 
     def range_test(self, study: Study, limits: Limits) -> tuple[RangeTest, float]:
         """The range test and its wall time: the study's, or a new one that it keeps."""
-        known = study.document("range test")
-        if known is not None:
-            return RangeTest.from_dict(known["result"]), float(known["seconds"])
-        started = time.perf_counter()
-        found = find_lr(
-            self.task,
-            low=SWEPT[0],
-            high=SWEPT[1],
-            steps=limits.sweep,
-            repeats=limits.repeats,
-            seed=self.seed,
-            accumulate=self.plan.training.accumulate,
-            precision=self.plan.training.precision,
-            device=self.device,
-            reporter=self.reporter,
-        )
-        seconds = time.perf_counter() - started
-        study.keep("range test", {"result": found.to_dict(), "seconds": seconds})
-        return found, seconds
 
-    def trial(self, study: Study, proposal: Proposal) -> Result:
-        """Train what is proposed and measure it; keeps the state of a trial that may go on."""
-        started = time.perf_counter()
-        # A replicate holds out another part too: the answer is for the task, not for one choice of samples.
-        task = dataclasses.replace(self.task, seed=self.task.seed + proposal.seed - self.seed)
-        plan = self.plan.with_lr(proposal.lr)
-        run = Run(task, plan, seed=proposal.seed, data="search", device=self.device)
-        if proposal.start:
-            run.load_state_dict(_state(study, proposal))
-        run.advance(proposal.stop, on_step=self._on_step)
-        metrics = {} if run.diverged else run.evaluate("validation")
-        objective = metrics.get(self.task.objective_key, math.nan)
-        diverged = not math.isfinite(objective)
-        if not diverged and proposal.stop < self.plan.horizon.steps:
-            study.save_state(proposal.lr, proposal.seed, run.state_dict())
-        return Result(
-            lr=proposal.lr,
-            seed=proposal.seed,
-            steps=len(run.losses),
-            objective=math.nan if diverged else objective,
-            diverged=diverged,
-            cost=len(run.losses) - proposal.start,
-            seconds=time.perf_counter() - started,
-            metrics=tuple(metrics.items()),
-        )
+        def make() -> dict[str, Any]:
+            started = time.perf_counter()
+            found = find_lr(
+                self.task,
+                low=SWEPT[0],
+                high=SWEPT[1],
+                steps=limits.sweep,
+                repeats=limits.repeats,
+                seed=self.seed,
+                accumulate=self.plan.training.accumulate,
+                precision=self.plan.training.precision,
+                device=self.device,
+                reporter=self.reporter,
+            )
+            return {"result": found.to_dict(), "seconds": time.perf_counter() - started}
 
-    def _on_step(self, info: StepInfo) -> None:
-        self.reporter.advance(1, loss=info.loss, lr=max(info.lr))
-
-
-def _run_trials(work: _Work, study: Study, settings: Settings, deadline: float) -> Stop:
-    """Until nothing more is proposed or the time is up; each result is kept before the next trial begins."""
-    results = list(study.results())
-    study.drop_states(but=resumable(settings, results))
-    work.reporter.stage("search", settings.budget)
-    while True:
-        proposals = next_trials(settings, results)
-        if isinstance(proposals, Stop):
-            stop = proposals
-            break
-        if len(results) >= _FEWEST_RESULTS and time.monotonic() >= deadline:
-            return Stop("the time given by seconds= is up")
-        result = work.trial(study, proposals[0])
-        study.add(result)
-        results.append(result)
-        study.drop_states(but=resumable(settings, results))
-    study.drop_states()
-    return stop
+        known = study.once("range test", make)
+        return RangeTest.from_dict(known["result"]), float(known["seconds"])
 
 
 def _planned(
@@ -274,16 +239,6 @@ def _require_answer(results: Sequence[Result]) -> None:
         f"the loss is NaN or infinite at every rate tried, {min(rates):.1e} to {max(rates):.1e}: "
         "check the data and the loss, or pass bracket=(low, high) with lower rates"
     )
-
-
-def _state(study: Study, proposal: Proposal) -> dict[str, Any]:
-    state = study.load_state(proposal.lr, proposal.seed)
-    if state is None:
-        raise StudyError(
-            f"the study lacks the state of the trial at lr {proposal.lr:g}, from which it goes on: "
-            "its folder trials/ was changed; choose another folder"
-        )
-    return state
 
 
 def _listed(options: Mapping[str, Any]) -> list[list[Any]]:

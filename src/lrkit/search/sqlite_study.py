@@ -1,8 +1,7 @@
-"""A study in one SQLite file, with the states of trials beside it: what survives a kill or a power cut.
+"""A study in one SQLite file: what survives a kill or a power cut.
 
     study.db      meta: format version and settings; documents; results
     study.lock    held by the one search that writes
-    trials/*.pt   states of trials that may go on, gone when these are finished
 
 What a search does with it is not here.
 """
@@ -12,9 +11,8 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,12 +21,11 @@ from lrkit.errors import StudyError
 from lrkit.files import make_folder
 from lrkit.search.journal import set_journal
 from lrkit.search.locking import WriterLock
-from lrkit.search.trials import Result
-from lrkit.training import load_checkpoint, save_checkpoint
+from lrkit.search.trials import Proposal, Result
 
 __all__ = ["FORMAT", "SqliteStudy"]
 
-FORMAT = 1
+FORMAT = 2
 
 _SCHEMA = """
 create table meta (key text primary key, value text not null);
@@ -37,12 +34,12 @@ create table results (
     number integer primary key,
     lr real not null, seed integer not null, steps integer not null,
     objective real, diverged integer not null,
-    cost integer not null, seconds real not null, metrics text not null,
-    unique (lr, seed, steps)
+    cost integer not null, seconds real not null, metrics text not null, vals text not null,
+    unique (lr, seed, vals, steps)
 );
 """
 
-_COLUMNS = "lr, seed, steps, objective, diverged, cost, seconds, metrics"
+_COLUMNS = "lr, seed, steps, objective, diverged, cost, seconds, metrics, vals"
 
 
 class SqliteStudy:
@@ -58,8 +55,6 @@ class SqliteStudy:
     def __init__(self, folder: Path | None, settings: Mapping[str, Any], *, vfs: str | None = None) -> None:
         self._lock: WriterLock | None = None
         self._connection: sqlite3.Connection | None = None
-        self._spare = tempfile.TemporaryDirectory(prefix="lrkit-") if folder is None else None
-        self._states = Path(self._spare.name if self._spare is not None else folder or ".") / "trials"
         self._path = None if folder is None else folder / "study.db"
         try:
             if folder is not None:
@@ -97,45 +92,31 @@ class SqliteStudy:
             result.cost,
             result.seconds,
             metrics,
+            json.dumps(result.values),
         )
         with self._database() as connection, connection:
-            connection.execute(f"insert into results ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            connection.execute(f"insert into results ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
-    def document(self, name: str) -> dict[str, Any] | None:
-        """The plain data kept under `name`; None where there is none."""
+    def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The plain data under `name`, made by `make` and kept for good the first time."""
         with self._database() as connection:
             row = connection.execute("select content from documents where name = ?", (name,)).fetchone()
         if row is None:
-            return None
-        content: dict[str, Any] = json.loads(row[0])
+            text = json.dumps(make())
+            with self._database() as connection, connection:
+                connection.execute("insert into documents values (?, ?)", (name, text))
+        else:
+            text = row[0]
+        content: dict[str, Any] = json.loads(text)
         return content
 
-    def keep(self, name: str, content: dict[str, Any]) -> None:
-        """Keep plain data under a new name for good."""
-        with self._database() as connection, connection:
-            connection.execute("insert into documents values (?, ?)", (name, json.dumps(content)))
+    def claim(self, proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
+        """All of them: who holds the lock is the only driver."""
+        return tuple(proposals)
 
-    def save_state(self, lr: float, seed: int, state: dict[str, Any]) -> None:
-        """Keep the state from which a trial goes on, whole or not at all."""
-        make_folder(self._states)
-        save_checkpoint(self._state_file(lr, seed), state)
-
-    def load_state(self, lr: float, seed: int) -> dict[str, Any] | None:
-        """The state of a trial; None where there is none. Raises StudyError where it is damaged."""
-        file = self._state_file(lr, seed)
-        return load_checkpoint(file) if file.exists() else None
-
-    def drop_states(self, *, but: frozenset[tuple[float, int]] = frozenset()) -> None:
-        """Delete the states of all trials that are not in `but`, and the folder when it is empty."""
-        if not self._states.is_dir():
-            return
-        kept = {self._state_file(lr, seed).name for lr, seed in but}
-        with suppress(OSError):
-            for file in self._states.iterdir():
-                if file.name not in kept:
-                    file.unlink()
-            if not kept:
-                self._states.rmdir()
+    def wait(self) -> None:
+        """Never right here: there is no other driver to wait for."""
+        raise StudyError("this study has one driver, which has nothing to wait for")
 
     def close(self) -> None:
         """Let go of files and lock. What was added stays."""
@@ -145,9 +126,6 @@ class SqliteStudy:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-        if self._spare is not None:
-            self._spare.cleanup()
-            self._spare = None
 
     def _open(self, folder: Path | None, settings: Mapping[str, Any], vfs: str | None) -> None:
         fresh = self._path is None or not self._path.exists()
@@ -210,9 +188,6 @@ class SqliteStudy:
             for ending in ("", "-wal", "-shm", "-journal"):
                 Path(f"{self._path}{ending}").unlink(missing_ok=True)
 
-    def _state_file(self, lr: float, seed: int) -> Path:
-        return self._states / f"{lr!r}-{seed}.pt"
-
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
         if self._connection is None:
@@ -229,7 +204,7 @@ class SqliteStudy:
 
 
 def _result(row: tuple[Any, ...]) -> Result:
-    lr, seed, steps, objective, diverged, cost, seconds, metrics = row
+    lr, seed, steps, objective, diverged, cost, seconds, metrics, values = row
     return Result(
         lr=lr,
         seed=seed,
@@ -239,6 +214,7 @@ def _result(row: tuple[Any, ...]) -> Result:
         cost=cost,
         seconds=seconds,
         metrics=tuple((name, float(value)) for name, value in json.loads(metrics)),
+        values=tuple((name, value) for name, value in json.loads(values)),
     )
 
 

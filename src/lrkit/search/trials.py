@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["Proposal", "Result", "Settings", "Stop", "Trial", "round_rate"]
+if TYPE_CHECKING:
+    from lrkit.search.space import Space
+
+__all__ = ["Proposal", "Result", "Settings", "Stop", "Trial", "TrialKey", "Value", "Values", "round_rate"]
 
 Direction = Literal["min", "max"]
 TrialStatus = Literal["finished", "stopped", "diverged"]
+Value = float | int | str
+Values = tuple[tuple[str, Value], ...]
+"""Hyperparameters other than the lr, by name and sorted; empty where the lr alone is searched."""
+TrialKey = tuple[float, int, Values]
+"""What makes a trial: its lr, its seed, and its other values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +27,7 @@ class Settings:
     `steps` is the length T of a full trial and `budget` what all trials together may cost, both in updates;
     `low` and `high` bound the rates at first. `untrained` is the objective before any training (inf where it
     is not known): what ends worse than it is hopeless. No trial is judged before `earliest` updates: while
-    the rate still warms up, too high ones look good.
+    the rate still warms up, too high ones look good. `space` holds what is searched beside the lr.
     """
 
     steps: int
@@ -30,6 +38,7 @@ class Settings:
     direction: Direction = "min"
     untrained: float = math.inf
     earliest: int = 0
+    space: Space | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,12 @@ class Proposal:
     seed: int
     start: int
     stop: int
+    values: Values = ()
+
+    @property
+    def key(self) -> TrialKey:
+        """The trial that this is a stretch of."""
+        return self.lr, self.seed, self.values
 
     @property
     def cost(self) -> int:
@@ -69,6 +84,12 @@ class Result:
     cost: int
     seconds: float
     metrics: tuple[tuple[str, float], ...] = ()
+    values: Values = ()
+
+    @property
+    def key(self) -> TrialKey:
+        """The trial that this is a stretch of."""
+        return self.lr, self.seed, self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +102,7 @@ class Trial:
     objective: float
     status: TrialStatus
     metrics: tuple[tuple[str, float], ...] = ()
+    values: Values = ()
 
 
 def round_rate(lr: float) -> float:
