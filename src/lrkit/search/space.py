@@ -16,22 +16,17 @@ from numbers import Integral, Real
 from typing import Any
 
 from lrkit.errors import SpecError, did_you_mean
+from lrkit.search.trials import Value, Values
 
 __all__ = [
     "Choice",
     "Parameter",
     "Range",
     "Space",
-    "Value",
-    "Values",
     "parse_parameter",
     "parse_range",
     "read_space",
 ]
-
-Value = float | int | str
-Values = tuple[tuple[str, Value], ...]
-"""Values by name, sorted by name."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
@@ -339,8 +334,8 @@ def _from_dict(name: str, entry: object) -> Parameter:
 
 
 def _finite(value: object, which: str) -> float:
-    if isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= _LARGEST:
-        return float(value)
+    if isinstance(value, Real) and not isinstance(value, bool) and abs(number := float(value)) <= _LARGEST:
+        return number
     raise SpecError(f"{which}= of a range is a finite number (up to {_LARGEST:g}), not {value!r:.80}")
 
 
