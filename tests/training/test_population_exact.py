@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
@@ -14,14 +13,10 @@ from torch.utils.data import DataLoader, TensorDataset
 import lrkit
 from lrkit.plan import GroupPlan
 from lrkit.training import MemberPlan, Population, Run, cross
-from toys import blobs, small_net, toy_plan, toy_task
+from optimizers import OPTIMIZERS, Lion, double_blobs, plain_net
+from toys import small_net, toy_plan, toy_task
 
 LRS = (1e-3, 1e-2, 3e-2)
-
-
-def plain_net() -> nn.Module:
-    """Without BatchNorm: a bias before one has a gradient of rounding noise, which Adam makes a step of."""
-    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
 
 
 def assert_members_are_runs(task, members, *, route="eager", steps=20, rel=1e-5, **kwargs):
@@ -43,51 +38,10 @@ def assert_members_are_runs(task, members, *, route="eager", steps=20, rel=1e-5,
     return population
 
 
-OPTIMIZERS = {
-    "SGD": torch.optim.SGD,
-    "SGD nesterov": functools.partial(torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=0.01),
-    "SGD dampened": functools.partial(torch.optim.SGD, momentum=0.9, dampening=0.5, maximize=False),
-    "Adam": functools.partial(torch.optim.Adam, weight_decay=0.01),
-    "AdamW": functools.partial(torch.optim.AdamW, betas=(0.8, 0.95)),
-    "AdamW amsgrad": functools.partial(torch.optim.AdamW, amsgrad=True),
-    "NAdam": functools.partial(torch.optim.NAdam, weight_decay=0.01),
-    "NAdam decoupled": functools.partial(torch.optim.NAdam, weight_decay=0.01, decoupled_weight_decay=True),
-    "RAdam": functools.partial(torch.optim.RAdam, weight_decay=0.01),
-    "Adamax": torch.optim.Adamax,
-    "RMSprop": torch.optim.RMSprop,
-    "RMSprop centered": functools.partial(torch.optim.RMSprop, centered=True, momentum=0.9),
-    "Adagrad": functools.partial(torch.optim.Adagrad, lr_decay=0.01, initial_accumulator_value=0.1),
-    "Adadelta": torch.optim.Adadelta,
-}
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_elementwise_optimizer_of_torch_is_itself_in_a_stack(name):
     task = toy_task(model=lambda: plain_net().double(), optimizer=OPTIMIZERS[name], train=double_blobs())
     assert_members_are_runs(task, cross(toy_plan(task), lrs=LRS), rel=1e-10)
-
-
-def double_blobs() -> DataLoader:
-    inputs, labels = blobs().tensors
-    return DataLoader(TensorDataset(inputs.double(), labels), batch_size=8, shuffle=True)
-
-
-class Lion(torch.optim.Optimizer):
-    """An optimizer that lrkit has never heard of: linear in lr, elementwise, with decoupled decay."""
-
-    def __init__(self, params, lr, weight_decay=0.1):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                moment = self.state[p].setdefault("moment", torch.zeros_like(p))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_((0.9 * moment + 0.1 * p.grad).sign(), alpha=-group["lr"])
-                moment.lerp_(p.grad, 0.01)
 
 
 @pytest.mark.parametrize("optimizer", [Lion, type("MyAdamW", (torch.optim.AdamW,), {})])

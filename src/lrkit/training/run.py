@@ -6,6 +6,7 @@ left alone and two runs can take turns. Files, progress bars and what to do with
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -182,7 +183,8 @@ class Run:
         self.model.load_state_dict(state["model"])
         for name, value in state["buffers"].items():
             self.model.get_buffer(name).copy_(value)
-        self.optimizer.load_state_dict(state["optimizer"])
+        # An optimizer takes over the very tensors that it loads, and `state` is not this run's to change.
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.scheduler.load_state_dict(state["scheduler"])
         self._precision.load_state_dict(state["scaler"])
         self._stream.load_state_dict(state["stream"])

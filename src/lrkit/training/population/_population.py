@@ -16,13 +16,16 @@ from torch import nn
 
 from lrkit.errors import StateError, TaskError, did_you_mean
 from lrkit.training.build import choose_device
-from lrkit.training.population.choice import choose_route
+from lrkit.training.population.choice import choose_route, one_by_one
+from lrkit.training.population.engine import Graphs
 from lrkit.training.population.lanes import check_loaders
 from lrkit.training.population.loop import Loop, OnStep, Which
 from lrkit.training.population.members import MemberPlan, check_members
 from lrkit.training.population.route import Route, RouteName
 from lrkit.training.population.setup import Setup
 from lrkit.training.population.stack import Stack
+from lrkit.training.population.travel import check_together, resumed_run
+from lrkit.training.population.unfit import Unfit
 from lrkit.training.run import DataPart
 from lrkit.training.task import Task
 
@@ -36,11 +39,15 @@ class Population:
 
     members: see `cross`, which makes them from a plan, lrs and seeds. They are known by their place from here on.
     data, device: as for a `Run`.
-    route: by default the fastest on the first steps, "loop" where members do not stack; a name asks for that route.
+    route: by default the fastest on the first steps, "loop" where members do not stack; a name asks for that route,
+        a `Route` is taken as it is: nothing is compared with plain runs, and nothing timed.
+    like: a population of the same task, optimizer, training and device, whose route and graphs are taken over, so
+        that a search pays for them once.
     expected_steps: member-steps that will be trained in all, where pruning will leave fewer than all to the end;
         a graph is traced or compiled only where that saves more than it costs.
 
-    Raises PlanError where the members cannot be in one lockstep, TaskError where the task's data cannot serve them.
+    Raises PlanError where the members cannot be in one lockstep, TaskError where the task's data cannot serve them,
+    or for a `route` or `like` that is another task's.
     """
 
     def __init__(
@@ -50,14 +57,17 @@ class Population:
         *,
         data: DataPart = "search",
         device: str | None = None,
-        route: RouteName | None = None,
+        route: RouteName | Route | None = None,
+        like: Population | None = None,
         expected_steps: int | None = None,
     ) -> None:
         self.task, self.members, self.data = task, check_members(members), data
         self._setup = Setup(task, self.members, data, choose_device(device or task.device))
-        if route is not None and route not in get_args(RouteName):
+        if not (route is None or isinstance(route, Route) or route in get_args(RouteName)):
             raise TaskError(f"route={route!r}{did_you_mean(str(route), get_args(RouteName))}")
-        self._wanted, self._expected_steps = route, expected_steps
+        if like is not None:
+            self._check_like(like, route)
+        self._wanted, self._like, self._expected_steps = route, like, expected_steps
         self._engine: Stack | Loop | None = None
         self._torn = False
 
@@ -125,10 +135,47 @@ class Population:
 
     def model(self, member: int) -> nn.Module:
         """The model of a member that is left. Raises TaskError for one that is not."""
-        if member not in self.alive:
-            raise TaskError(f"member {member!r} has left the population: {len(self.alive)} are left")
+        self._check_left(member)
         self._whole()
         return self._settled().model(member)
+
+    def member_state(self, member: int) -> dict[str, Any]:
+        """What `Run.state_dict` of a member that is left would be, in tensors of its own: it goes on as a plain Run.
+
+        `Run(task, members[i].plan, seed=members[i].seed)` loads it, and so does `load_members` of another population.
+        Raises TaskError for a member that has left, or a loader that cannot say where it stands.
+        """
+        self._check_left(member)
+        engine = self._settled()
+        self._whole()
+        return engine.member_state(member)
+
+    def load_members(self, states: Mapping[int, Mapping[str, Any]]) -> None:
+        """Go on where `states` were taken: member i's is `states[i]`, from `Run.state_dict` or `member_state`.
+
+        Every member has one, all at the same update. The loop goes on bit for bit as the Runs would, a stack to
+        rounding. Raises StateError for the state of another run, and where members stand at different updates; the
+        population is as it was then.
+        """
+        strange = sorted(set(states) ^ set(range(len(self.members))))
+        if strange:
+            raise StateError(
+                f"states of members {sorted(states)} for a population of {len(self.members)}: every member needs one; "
+                "make a population of those that go on"
+            )
+        route = self._settled().route
+        runs = {
+            index: resumed_run(self._setup.run(index), states[index], member=index)
+            for index in range(len(self.members))
+        }
+        check_together(runs)
+        try:
+            engine = self._built(route)
+            engine.take(runs, states)
+        except Unfit as reason:
+            engine = self._built(one_by_one(self.task, reason))
+            engine.take(runs, states)
+        self._engine, self._torn = engine, False
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on, route included, as tensors and plain data.
@@ -162,17 +209,55 @@ class Population:
 
     def _settled(self) -> Stack | Loop:
         if self._engine is None:
-            steps = len(self.members) * self._setup.plan.horizon.steps
-            expected = steps if self._expected_steps is None else self._expected_steps
-            with _vmap_hushed():
-                route = choose_route(self._setup, wanted=self._wanted, expected_steps=expected)
-            self._engine = self._built(route)
+            self._engine = self._built(self._chosen())
         return self._engine
+
+    def _chosen(self) -> Route:
+        if isinstance(self._wanted, Route):
+            return self._wanted
+        if self._like is not None:
+            return self._like.route
+        steps = len(self.members) * self._setup.plan.horizon.steps
+        expected = steps if self._expected_steps is None else self._expected_steps
+        with _vmap_hushed():
+            return choose_route(self._setup, wanted=self._wanted, expected_steps=expected)
 
     def _built(self, route: Route) -> Stack | Loop:
         streams = len(self.members) if route.name == "loop" else len(self._setup.seeds)
         check_loaders(self.task, data=self.data, turns=streams)
-        return Loop(self._setup, route) if route.name == "loop" else Stack(self._setup, route)
+        if route.name == "loop":
+            return Loop(self._setup, route)
+        try:
+            return Stack(self._setup, route, graphs=self._known_graphs())
+        except Unfit as reason:  # a route that was given, not chosen here
+            return self._built(one_by_one(self.task, reason))
+
+    def _known_graphs(self) -> Graphs | None:
+        engines = [self._engine, None if self._like is None else self._like._engine]
+        return next((engine.graphs for engine in engines if isinstance(engine, Stack)), None)
+
+    def _check_like(self, like: Population, route: object) -> None:
+        if route is not None:
+            raise TaskError("give route= or like=, not both: like= takes over the other population's route")
+        mine, theirs = self._setup, like._setup
+        different = [
+            what
+            for what, alike in (
+                ("task", self.task is like.task),
+                ("optimizer", mine.plan.optimizer.name == theirs.plan.optimizer.name),
+                ("training", mine.plan.training == theirs.plan.training),
+                ("device", mine.device == theirs.device),
+            )
+            if not alike
+        ]
+        if different:
+            raise TaskError(
+                f"like= is a population of another {' and '.join(different)}: its graphs do not serve"
+            )
+
+    def _check_left(self, member: int) -> None:
+        if member not in self.alive:
+            raise TaskError(f"member {member!r} has left the population: {len(self.alive)} are left")
 
     def _whole(self) -> None:
         if self._torn:

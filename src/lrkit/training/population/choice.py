@@ -23,8 +23,9 @@ from lrkit.training.population.route import Masks, Route, RouteName
 from lrkit.training.population.setup import Setup
 from lrkit.training.population.unfit import Unfit
 from lrkit.training.population.updates import stacked_groups
+from lrkit.training.task import Task
 
-__all__ = ["choose_route"]
+__all__ = ["choose_route", "one_by_one"]
 
 _log = logging.getLogger("lrkit")
 
@@ -63,8 +64,7 @@ def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int)
         setup.starts(range(len(setup.members)), idle=scouted.idle)
         _stacks_whole(setup)
     except Unfit as reason:
-        _log.warning("%s: training members one by one: %s", setup.task.name, reason)
-        return Route(name="loop", reason=f"members do not stack: {reason}")
+        return one_by_one(setup.task, reason)
     mixed = _can_mix(setup, scouted)
     facts: dict[str, Any] = {
         "mixed": mixed,
@@ -76,6 +76,12 @@ def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int)
         size = min(_largest(setup, mixed=mixed), 16)
         return Route(name=wanted, reason="asked for", size=size, **facts)
     return _fastest(setup, scouted, facts, expected_steps)
+
+
+def one_by_one(task: Task, reason: Unfit) -> Route:
+    """The loop, with one line in the log that says why."""
+    _log.warning("%s: training members one by one: %s", task.name, reason)
+    return Route(name="loop", reason=f"members do not stack: {reason}")
 
 
 def _fits(setup: Setup, indices: Sequence[int], scouted: Scouted) -> tuple[str | None, Masks]:

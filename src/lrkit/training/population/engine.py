@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -26,10 +27,11 @@ from lrkit.training.population.stacked_loss import StackedLoss
 from lrkit.training.population.updates import Tensors
 from lrkit.training.population.windows import signature
 
-__all__ = ["Engine", "Way"]
+__all__ = ["Engine", "Graphs", "Way"]
 
 Way = Literal["eager", "traced", "compiled"]
 Graph = Callable[..., Any]
+Graphs = list[tuple[tuple[int, Any], Graph]]  # by the size of a block, and what else its graph has baked in
 
 _log = logging.getLogger("lrkit")
 
@@ -44,11 +46,20 @@ class Engine:
     first steps and once at each `recheck`; where it differs, the engine goes on eagerly and `way` says so.
     """
 
-    def __init__(self, loss: StackedLoss, way: Way, *, served: str | None) -> None:
+    def __init__(
+        self, loss: StackedLoss, way: Way, *, served: str | None, graphs: Graphs | None = None
+    ) -> None:
         self.way = way
         self._loss, self._served = loss, served
-        self._graphs: list[tuple[Any, Graph]] = []
+        self.graphs: Graphs = [] if graphs is None else graphs
         self._unchecked = _CHECKED_STEPS
+
+    def served_size(self, members: int) -> int:
+        """The size of a block for so many members: one that a graph is there for, where that is not much too large."""
+        # Traced anew in less time than twice the rows take; compiling is dearer than any ballast.
+        largest = math.inf if self.way == "compiled" else 2 * members
+        known = [size for (size, _), _ in self.graphs if members <= size <= largest]
+        return min(known, default=members)
 
     def recheck(self) -> None:
         """Compare the next step of a graph with an eager one."""
@@ -114,7 +125,7 @@ class Engine:
         """The graph for blocks of this size: of gradients, or with `coefficients` of the whole step, compiled."""
         whole = coefficients is not None
         key = (len(block.slots), block.update.structure() if whole else None)
-        for known, graph in self._graphs:
+        for known, graph in self.graphs:
             if known == key:
                 return graph
         # Recording runs the operations for real: on copies, and with the random numbers put back.
@@ -136,7 +147,7 @@ class Engine:
                 )
         finally:
             rng.restore()
-        self._graphs.append((key, graph))
+        self.graphs.append((key, graph))
         return graph
 
 

@@ -43,10 +43,7 @@ class Scouted:
 
 def scout(setup: Setup, index: int) -> Scouted:
     """Train member `index` plainly for a few steps. Raises Unfit where that shows that stacks are out of question."""
-    if setup.plan.training.precision == "float16":
-        raise Unfit("float16 needs a loss scale of its own for each member")
-    if any(member.plan.control for member in setup.members):
-        raise Unfit("a feedback controller acts on one run")
+    setup.check_plans()
     run = setup.run(index)
     seconds: list[float] = []
     generators: list[RngState] = []

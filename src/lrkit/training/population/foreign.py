@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from lrkit.training.population.start import MemberStart
 from lrkit.training.population.unfit import Unfit
 from lrkit.training.population.updates import Tensors, stacked_groups
+from lrkit.training.run import Run
 
 __all__ = ["ForeignUpdate"]
 
@@ -91,6 +92,37 @@ class ForeignUpdate:
                 for key, value in old.items()
             }
 
+    def give(self, run: Run, row: int, *, done: int) -> None:
+        """See Update. What the optimizer has noted in its groups goes along, its lr apart."""
+        del done  # its own state counts
+        parameters = dict(run.model.named_parameters())
+        for name, leaf in self._leaves.items():
+            state = self._optimizer.state.get(leaf)
+            if state is not None:
+                run.optimizer.state[parameters[name]] = {
+                    key: self._row_of(value, row) for key, value in state.items()
+                }
+        for theirs, mine in zip(run.optimizer.param_groups, self._optimizer.param_groups, strict=True):
+            theirs.update({key: value for key, value in mine.items() if key not in ("params", "lr")})
+
+    def take(self, runs: Sequence[Run]) -> None:
+        """See Update. Of what is not a tensor like its parameter, members must have the same."""
+        parameters = [dict(run.model.named_parameters()) for run in runs]
+        for name, leaf in self._leaves.items():
+            rows = [run.optimizer.state.get(own[name], {}) for run, own in zip(runs, parameters, strict=True)]
+            if any(row.keys() != rows[0].keys() for row in rows):
+                raise Unfit(f"the members' optimizers keep different things of {name}")
+            self._optimizer.state[leaf] = {
+                key: _stacked(f"{key} of {name}", [row[key] for row in rows], leaf) for key in rows[0]
+            }
+        for mine, theirs in zip(self._optimizer.param_groups, runs[0].optimizer.param_groups, strict=True):
+            mine.update({key: theirs[key] for key in mine if key not in ("params", "lr")})
+
+    def _row_of(self, value: Any, row: int) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return (value[row] if value.ndim and value.shape[0] == self._size else value).clone()
+
     def structure(self) -> Any:
         """See Update."""
         return None
@@ -104,3 +136,19 @@ class ForeignUpdate:
         self._optimizer.load_state_dict(dict(state))
         for group in self._optimizer.param_groups:
             group["lr"] = 1.0
+
+
+def _stacked(what: str, values: Sequence[Any], leaf: Tensor) -> Any:
+    """One value for all members, or a stack of their tensors. Raises Unfit for tensors of another shape."""
+    first = values[0]
+    if not isinstance(first, Tensor):
+        if any(value != first for value in values):
+            raise Unfit(f"the members' optimizers differ in {what}")
+        return first
+    if leaf.ndim == 1:
+        raise Unfit(f"{what} may be its own or shared by all: the parameter is one number, too")
+    if first.shape == leaf.shape[1:]:
+        return torch.stack(list(values))
+    if first.ndim or any(not torch.equal(value, first) for value in values):
+        raise Unfit(f"the members' optimizers differ in {what}, which is not like its parameter")
+    return first.clone()

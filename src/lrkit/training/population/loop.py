@@ -12,7 +12,7 @@ from torch import nn
 
 from lrkit.training.population.route import Route
 from lrkit.training.population.setup import Setup
-from lrkit.training.run import StepInfo
+from lrkit.training.run import Run, StepInfo
 
 __all__ = ["Loop", "OnStep", "Which"]
 
@@ -65,6 +65,17 @@ class Loop:
     def model(self, index: int) -> nn.Module:
         """A copy of the member's model."""
         return copy.deepcopy(self._runs[index].model)
+
+    def member_state(self, index: int) -> dict[str, Any]:
+        """The state of the member's Run, copied."""
+        return copy.deepcopy(self._runs[index].state_dict())
+
+    def take(self, runs: Mapping[int, Run], states: Mapping[int, Mapping[str, Any]]) -> None:
+        """Go on from these runs, which are every member, at one update."""
+        del states  # the runs stand there
+        self._runs = dict(runs)
+        self.step = next(iter(runs.values())).step
+        self.losses = [run.losses for run in runs.values()]
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the members that are left, and the losses of all."""

@@ -37,6 +37,7 @@ class Rule:
     coefficients: (t, lr, numbers) -> arrays (steps, members) by name; t is (steps, 1) and counts from 1.
     apply: changes the parameter and its state in place, as the optimizer would.
     start: what a state tensor is filled with at first: 0, or the value of a hyperparameter by name.
+    counts: (updates done, numbers) -> what torch keeps for each parameter beside these tensors, as one number each.
     """
 
     numbers: tuple[str, ...]
@@ -45,6 +46,9 @@ class Rule:
     coefficients: Callable[[Floats, Floats, Numbers], dict[str, Floats]]
     apply: Callable[[Tensor, Tensor, State, Coefficients, Flags], None]
     start: Mapping[str, str] | None = None
+    counts: Callable[[int, Numbers], dict[str, Floats]] = lambda done, numbers: {
+        "step": np.full_like(next(iter(numbers.values())), done)
+    }
 
 
 def _decayed(parameter: Tensor, gradient: Tensor, c: Coefficients, flags: Flags) -> Tensor:
@@ -111,17 +115,20 @@ def _adam(parameter: Tensor, gradient: Tensor, state: State, c: Coefficients, fl
     parameter.sub_((state["exp_avg"] / denominator).mul_(c["size"]))
 
 
+def _nadam_mu(t: Floats, n: Numbers) -> Floats:
+    return np.asarray(n["betas[0]"] * (1.0 - 0.5 * 0.96 ** (t * n["momentum_decay"])))
+
+
+def _nadam_product(done: float, n: Numbers) -> Floats:
+    return np.asarray(_nadam_mu(np.arange(1.0, done + 1)[:, None], n).prod(axis=0))
+
+
 def _nadam_coefficients(t: Floats, lr: Floats, n: Numbers) -> dict[str, Floats]:
-    beta1, decay = n["betas[0]"], n["momentum_decay"]
-
-    def mu(step: Floats) -> Floats:
-        return np.asarray(beta1 * (1.0 - 0.5 * 0.96 ** (step * decay)))
-
-    before = mu(np.arange(1.0, t[0, 0])[:, None]).prod(axis=0)
-    product = before * np.cumprod(mu(t), axis=0)
+    mu, after = _nadam_mu(t, n), _nadam_mu(t + 1, n)
+    product = _nadam_product(t[0, 0] - 1, n) * np.cumprod(mu, axis=0)
     return _beta_coefficients(lr, n) | {
-        "of gradient": lr * (1 - mu(t)) / (1 - product),
-        "of moment": lr * mu(t + 1) / (1 - product * mu(t + 1)),
+        "of gradient": lr * (1 - mu) / (1 - product),
+        "of moment": lr * after / (1 - product * after),
         "correction": np.sqrt(1 - n["betas[1]"] ** t),
     }
 
@@ -241,6 +248,7 @@ RULES: Mapping[type[torch.optim.Optimizer], Rule] = {
         state=lambda flags, n: ("momentum_buffer",) if n["momentum"].any() else (),
         coefficients=_sgd_coefficients,
         apply=_sgd,
+        counts=lambda done, n: {},
     ),
     torch.optim.Adam: _ADAM,
     torch.optim.AdamW: _ADAM,
@@ -250,6 +258,10 @@ RULES: Mapping[type[torch.optim.Optimizer], Rule] = {
         state=lambda flags, n: ("exp_avg", "exp_avg_sq"),
         coefficients=_nadam_coefficients,
         apply=_nadam,
+        counts=lambda done, n: {
+            "step": np.full_like(n["eps"], done),
+            "mu_product": _nadam_product(done, n),
+        },
     ),
     torch.optim.RAdam: Rule(
         numbers=_BETAS,

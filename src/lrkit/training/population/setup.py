@@ -16,6 +16,7 @@ from lrkit.training.population.lanes import Lane
 from lrkit.training.population.members import MemberPlan
 from lrkit.training.population.stacked_loss import StackedLoss
 from lrkit.training.population.start import MemberStart, read_start
+from lrkit.training.population.unfit import Unfit
 from lrkit.training.precision import Precision
 from lrkit.training.run import DataPart, Run
 from lrkit.training.seeding import seeded
@@ -58,6 +59,13 @@ class Setup:
     def lane(self, seed: int) -> Lane:
         """The batches and random numbers of one seed, from the beginning."""
         return Lane(self.task, seed=seed, data=self.data, accumulate=self.plan.training.accumulate)
+
+    def check_plans(self) -> None:
+        """Raises Unfit where the members' plans alone say that they cannot be stacked."""
+        if self.plan.training.precision == "float16":
+            raise Unfit("float16 needs a loss scale of its own for each member")
+        if any(member.plan.control for member in self.members):
+            raise Unfit("a feedback controller acts on one run")
 
     def starts(self, indices: Iterable[int], *, idle: frozenset[str]) -> dict[int, MemberStart]:
         """How these members start; members of one seed share their tensors. Raises Unfit."""

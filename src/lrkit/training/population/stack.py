@@ -12,17 +12,20 @@ from typing import Any
 import torch
 from torch import nn
 
+from lrkit.errors import TaskError
 from lrkit.optim.rng import RngState
 from lrkit.training.batches import Batch, move_to
 from lrkit.training.population.block import Block, build_block, pack
-from lrkit.training.population.engine import Engine
+from lrkit.training.population.engine import Engine, Graphs, Way
 from lrkit.training.population.lanes import Lane
 from lrkit.training.population.loop import OnStep, Which
 from lrkit.training.population.route import Route
 from lrkit.training.population.scoring import Scoring
 from lrkit.training.population.setup import Setup
 from lrkit.training.population.start import MemberStart
+from lrkit.training.population.travel import lane_state, run_state, take_rows
 from lrkit.training.population.windows import stack_batches
+from lrkit.training.run import Run
 
 __all__ = ["Stack"]
 
@@ -38,13 +41,18 @@ class _Fleet:
 class Stack:
     """The members of a population in as few blocks as hold them."""
 
-    def __init__(self, setup: Setup, route: Route) -> None:
+    def __init__(self, setup: Setup, route: Route, *, graphs: Graphs | None = None) -> None:
+        setup.check_plans()
         self._setup, self._route = setup, route
         self._starts: dict[int, MemberStart] = setup.starts(
             range(len(setup.members)), idle=frozenset(route.idle)
         )
+        strange = set(route.idle) - self._starts[0].parameters.keys()
+        if strange:
+            raise TaskError(f"the route is another task's: this one has no parameter {min(strange)!r}")
         loss = setup.loss(mixed=route.mixed)
-        self._engine = Engine(loss, "eager" if route.name == "loop" else route.name, served=route.served)
+        way: Way = "eager" if route.name == "loop" else route.name
+        self._engine = Engine(loss, way, served=route.served, graphs=graphs)
         self._scoring = Scoring(setup, loss)
         self.step = 0
         self.losses: list[list[float]] = [[] for _ in setup.members]
@@ -59,6 +67,11 @@ class Stack:
             return self._route
         reason = f"{self._route.reason}; its graph differed from an eager step"
         return replace(self._route, name=self._engine.way, reason=reason)
+
+    @property
+    def graphs(self) -> Graphs:
+        """What has been recorded so far, for another stack of the same task."""
+        return self._engine.graphs
 
     @property
     def live(self) -> set[int]:
@@ -109,11 +122,29 @@ class Stack:
 
     def model(self, index: int) -> nn.Module:
         """A model with the member's tensors. Raises KeyError for one that has left."""
+        _, block, row = self._place(index)
+        return self._scoring.filled(block, row)
+
+    def member_state(self, index: int) -> dict[str, Any]:
+        """What the member's Run would save. Raises KeyError for one that has left."""
+        fleet, block, row = self._place(index)
+        lane = fleet.lanes[self._setup.members[index].seed]
+        return run_state(self._setup.run(index), block, row, lane, done=self.step, losses=self.losses[index])
+
+    def take(self, runs: Mapping[int, Run], states: Mapping[int, Mapping[str, Any]]) -> None:
+        """Go on from these runs and their states, which are every member, at one update.
+
+        Raises Unfit where they cannot be rows of a stack; then this one is of no use any more.
+        """
+        members = self._setup.members
         for fleet in self._fleets:
+            for seed, lane in fleet.lanes.items():
+                own = {index: states[index] for index in runs if members[index].seed == seed}
+                lane.load_state_dict(lane_state(own, seed=seed, draws=self._route.masks != "none"))
             for block in fleet.blocks:
-                if index in block.members:
-                    return self._scoring.filled(block, block.slots.index(index))
-        raise KeyError(index)
+                take_rows(block, [runs[slot] for slot in block.slots])
+        self.step = next(iter(runs.values())).step
+        self.losses = [list(runs[index].losses) for index in range(len(members))]
 
     def state_dict(self) -> dict[str, Any]:
         """Blocks and lanes, as tensors and plain data."""
@@ -138,16 +169,25 @@ class Stack:
         self.diverged = list(state["diverged"])
         self._scoring.load_state_dict(state["scores"])
         for fleet, saved in zip(self._fleets, state["fleets"], strict=True):
-            for lane_state in saved["lanes"]:
-                fleet.lanes[lane_state["seed"]].load_state_dict(lane_state)
+            for stood in saved["lanes"]:
+                fleet.lanes[stood["seed"]].load_state_dict(stood)
             fleet.blocks = [self._block(block["slots"]) for block in saved["blocks"]]
             for block, block_state in zip(fleet.blocks, saved["blocks"], strict=True):
                 block.load_state_dict(block_state)
 
+    def _place(self, index: int) -> tuple[_Fleet, Block, int]:
+        """Where a member stands. Raises KeyError for one that has left."""
+        for fleet in self._fleets:
+            for block in fleet.blocks:
+                for row, (slot, alive) in enumerate(zip(block.slots, block.live, strict=True)):
+                    if alive and slot == index:
+                        return fleet, block, row
+        raise KeyError(index)
+
     def _fleet(self, seeds: Sequence[int]) -> _Fleet:
         members = [i for i, member in enumerate(self._setup.members) if member.seed in seeds]
         count = math.ceil(len(members) / self._route.size)
-        size = math.ceil(len(members) / count)
+        size = self._engine.served_size(math.ceil(len(members) / count))
         blocks = []
         for first in range(0, len(members), size):
             chosen = members[first : first + size]

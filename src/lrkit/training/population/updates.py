@@ -15,6 +15,7 @@ from torch import Tensor
 from lrkit.training.population.rules import RULES, Coefficients, Floats, Rule
 from lrkit.training.population.start import GroupStart, MemberStart
 from lrkit.training.population.unfit import Unfit
+from lrkit.training.run import Run
 
 __all__ = ["RuleUpdate", "Update", "stacked_groups"]
 
@@ -41,6 +42,12 @@ class Update(Protocol):
 
     def inherit(self, sources: Sequence[tuple[Any, int]]) -> None:
         """Take row i of the state from `sources[i]`: an update of the same kind, and a row of it."""
+
+    def give(self, run: Run, row: int, *, done: int) -> None:
+        """Write row `row` after `done` updates into the optimizer of `run`, as its own steps would have left it."""
+
+    def take(self, runs: Sequence[Run]) -> None:
+        """Take row i of the state from the optimizer of `runs[i]`. Raises Unfit where that cannot be a row."""
 
     def structure(self) -> Any:
         """What a compiled `apply` has baked in: two updates that are equal in it can share one."""
@@ -117,6 +124,28 @@ class RuleUpdate:
             for key, tensor in tensors.items():
                 tensor.copy_(torch.stack([update.state()[name][key][row] for update, row in sources]))
 
+    def give(self, run: Run, row: int, *, done: int) -> None:
+        """See Update."""
+        parameters = dict(run.model.named_parameters())
+        for group in self._groups:
+            for name in group.names if done else ():
+                kept = {key: self._state[name][key][row].clone() for key in group.kept_by(row)}
+                state = group.counts(row, done) | kept
+                if state:
+                    run.optimizer.state[parameters[name]] = state
+
+    def take(self, runs: Sequence[Run]) -> None:
+        """See Update."""
+        for row, run in enumerate(runs):
+            parameters = dict(run.model.named_parameters())
+            for group in self._groups:
+                for name in group.names:
+                    found = run.optimizer.state.get(parameters[name], {})
+                    for key in group.kept_by(row) if run.step else ():
+                        if not isinstance(found.get(key), Tensor):
+                            raise Unfit(f"a member's optimizer has no {key} of {name}")
+                        self._state[name][key][row] = found[key]
+
     def structure(self) -> Any:
         """See Update."""
         return [group.structure() for group in self._groups]
@@ -158,6 +187,20 @@ class _RuleGroup:
             if source is not None:
                 state[name] += _column(self._numbers[source], parameter)
         return state
+
+    def kept_by(self, row: int) -> tuple[str, ...]:
+        """The state tensors that the optimizer of this member alone would keep."""
+        return self._rule.state(self.flags, self._numbers_of(row))
+
+    def counts(self, row: int, done: int) -> Tensors:
+        """What torch keeps for a parameter of this member beside them."""
+        counted = self._rule.counts(done, self._numbers_of(row))
+        # torch counts in float32 unless the default is float64.
+        dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
+        return {name: torch.tensor(float(value[0]), dtype=dtype) for name, value in counted.items()}
+
+    def _numbers_of(self, row: int) -> dict[str, Floats]:
+        return {name: values[row : row + 1] for name, values in self._numbers.items()}
 
     def moving(self, start: int, stop: int) -> Floats:
         """The coefficients of the steps from `start` on: (steps, coefficients, members)."""
