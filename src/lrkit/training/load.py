@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 import traceback
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 from lrkit.errors import LrkitError, TaskError, did_you_mean
 from lrkit.training.builtin import BUILTIN_TASKS, NEEDS_DATA
-from lrkit.training.task import Task
+from lrkit.training.task import Task, TaskSource
 
 __all__ = ["load_task"]
 
@@ -23,10 +24,17 @@ def load_task(name: str, *, data: str | Path | None = None) -> Task:
 
     `file.py:thing` may be a Task or a function without arguments that returns one. Raises TaskError in one line for an
     unknown name, a missing file or attribute, and for whatever the file itself raises, with file and line.
+    The task's `source` says where it came from, so that another process can load it again.
     """
     path, colon, attribute = name.rpartition(":")
     if colon and path.endswith(".py"):
-        return _from_file(Path(path), attribute)
+        task, name, place = _from_file(Path(path), attribute), f"{Path(path).resolve()}:{attribute}", None
+    else:
+        task, place = _builtin(name, data), None if data is None else str(Path(data).resolve())
+    return dataclasses.replace(task, source=TaskSource(name, place, task))
+
+
+def _builtin(name: str, data: str | Path | None) -> Task:
     if name.endswith(".py"):
         raise TaskError(f"{name!r} names a file but no task in it: write {name}:task")
     if name not in BUILTIN_TASKS:

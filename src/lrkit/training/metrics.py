@@ -46,12 +46,18 @@ def supervised(criterion: Any) -> Any:
     """
     if all(hasattr(criterion, name) for name in ("update", "compute", "reset")):
         return _SupervisedMetric(criterion)
+    return _Supervised(criterion)
 
-    def value(model: nn.Module, batch: Batch) -> Any:
+
+class _Supervised:
+    """`(output, target) -> value` over `(input, target)` batches; an object, so that it can be sent to a process."""
+
+    def __init__(self, criterion: Any) -> None:
+        self._criterion = criterion
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Any:
         inputs, target = _pair(batch)
-        return criterion(model(inputs), target)
-
-    return value
+        return self._criterion(model(inputs), target)
 
 
 class _SupervisedMetric:

@@ -17,12 +17,21 @@ from lrkit.training.batches import Batch
 from lrkit.training.data import Loader
 from lrkit.training.metrics import Metric
 
-__all__ = ["Direction", "OptimizerFactory", "Task"]
+__all__ = ["Direction", "OptimizerFactory", "Task", "TaskSource"]
 
 Direction = Literal["min", "max"]
 OptimizerFactory = Callable[[nn.Module, float], Optimizer] | type[Optimizer] | functools.partial[Optimizer]
 
 VALIDATION_LOSS = "validation loss"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskSource:
+    """`load_task(name, data=data)` gives a like task anywhere on this machine; `task` is the one that it gave here."""
+
+    name: str
+    data: str | None
+    task: Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +52,7 @@ class Task:
     holdout: 0.2 by default; a smaller part ranks rates too noisily on sets of a few thousand samples.
     epochs or steps: how long a training is unless the call says otherwise; one of them at most.
     device: "cpu", "cuda", "cuda:1", "mps"; None takes the first accelerator there is, else the CPU.
+    source: set by `load_task`: how another process can load the same task.
 
     Raises TaskError when an argument is of the wrong kind.
     """
@@ -63,6 +73,7 @@ class Task:
     epochs: int | None = None
     steps: int | None = None
     device: str | None = None
+    source: TaskSource | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for which in ("model", "loss", "optimizer"):
