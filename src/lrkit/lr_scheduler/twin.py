@@ -11,7 +11,7 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, full_like
@@ -97,6 +97,16 @@ class Twin(LRScheduler):
         super().__init_subclass__(**options)
         users = [part for part in cls.__mro__ if part.__module__.partition(".")[0] not in ("lrkit", "torch")]
         cls._lean = not any({"get_lr", "_update_lr", "_initial_step"} & vars(part).keys() for part in users)
+
+    def __new__(cls, *arguments: object, **options: object) -> Self:
+        """An instance whose fields lie in a dictionary of its own.
+
+        That is what CPython reads quickest once anybody has asked an instance for its `__dict__`, as `Watched` does.
+        """
+        del arguments, options
+        made = super().__new__(cls)
+        made.__dict__ = {}
+        return made
 
     @property
     def _last_lr(self) -> list[Rate]:

@@ -143,10 +143,10 @@ def _keep_module(keeper: Keeper, module: nn.Module) -> None:
 
 
 def _keep_hand(keeper: Keeper, hand: Hand) -> None:
-    known = dict(vars(hand))  # its containers are replaced, never changed
+    put_back = hand.remembered()
 
     def undo() -> None:
-        vars(hand).update(known)
+        put_back()
         hand.move(hand.step)  # what was read ahead since belongs to other steps
 
     keeper.later(undo)

@@ -45,6 +45,12 @@ class Hand:
     else follows from these and what was planned: the schedules, the horizon and the floor.
     """
 
+    __slots__ = (  # noqa: SIM905 - a list of these, one a line, says no more
+        "__weakref__ _count _factors _feed _handles _known _last _lr _lrs _members _noticed _plain "
+        "_plain_until _short _short_until _start _stop _strict _wrote bases counting feedback "
+        "floor history lanes planned schedules step warned"
+    ).split()
+
     def __init__(
         self,
         schedules: Mapping[Target, Schedule],
@@ -172,8 +178,9 @@ class Hand:
 
     def advance(self, optimizer: Optimizer) -> None:
         """Count one update by hand (clock="calls")."""
-        self.before_update(optimizer, (), {})
-        self.after_update(optimizer, (), {})
+        if len(optimizer.param_groups) != self._count:
+            self.look_closer(optimizer)
+        self.after_update(optimizer, (), None)
 
     def move(self, step: int) -> None:
         """Be at `step`, without writing."""
@@ -263,7 +270,7 @@ class Hand:
 
         A Ctrl-C counts as well.
         """
-        before = dict(vars(self))  # its containers are replaced, never changed
+        put_back_fields = self.remembered()
         put_back = remember(optimizer.param_groups, self.bases)
         try:
             self.bases = self.bases if bases is None else dict(bases)
@@ -274,10 +281,20 @@ class Hand:
             self.bind(optimizer)
             self.write(optimizer)
         except BaseException:
-            vars(self).update(before)
+            put_back_fields()
             self._forget()  # lanes may hold what was read since
             put_back()
             raise
+
+    def remembered(self) -> Callable[[], None]:
+        """What puts every field back as it is now. Containers are replaced, never changed."""
+        before = [(name, getattr(self, name)) for name in _FIELDS]
+
+        def put_back() -> None:
+            for name, value in before:
+                setattr(self, name, value)
+
+        return put_back
 
     def _course(self, target: Target) -> Course:
         changes = tuple(revision.change(target) for revision in self.history)
@@ -366,6 +383,9 @@ class Hand:
                 " write .after('continue') or .after('error')",
                 stacklevel=2,
             )
+
+
+_FIELDS = [name for name in Hand.__slots__ if name != "__weakref__"]
 
 
 def _place(members: list[object], member: object) -> int | None:
