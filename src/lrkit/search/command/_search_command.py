@@ -1,0 +1,177 @@
+"""search_command: the settings of a command that end best, from trials that are runs of that command."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from lrkit.errors import NoAnswer, SpecError, StudyError, did_you_mean
+from lrkit.search.command.command import Command
+from lrkit.search.command.executor import GRACE, CommandExecutor
+from lrkit.search.command.from_zero import NO_STATES, FromZero, reserve
+from lrkit.search.command.outcome import CommandSearch, conclude_command
+from lrkit.search.command.reports import Length
+from lrkit.search.command.sources import JsonLines, Source
+from lrkit.search.command.template import Template
+from lrkit.search.driver import drive
+from lrkit.search.methods.auto import AUTO
+from lrkit.search.proposals import SPACING, least_budget, rung_steps
+from lrkit.search.space import Parameter, Range, Space, read_space
+from lrkit.search.sqlite_study import SqliteStudy
+from lrkit.search.trials import Direction, Result, Settings
+from lrkit.training.progress import SILENT, Reporter
+
+__all__ = ["search_command"]
+
+METHODS = {"auto": AUTO}
+FULL_TRIALS = 5
+"""Whole trainings in the default budget, besides the short ones that cover the range."""
+DIRECTIONS = ("min", "max")
+
+
+def search_command(
+    arguments: Sequence[str],
+    parameters: Mapping[str, Parameter | str],
+    *,
+    out: str | Path,
+    metric: Source | None = None,
+    direction: Direction = "min",
+    epochs: int | None = None,
+    steps: int | None = None,
+    budget: int | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    method: str = "auto",
+    workers: int = 1,
+    variables: bool = False,
+    grace: float = GRACE,
+    reporter: Reporter = SILENT,
+) -> CommandSearch:
+    """Find the learning rate, and other values, with which a command's training ends best.
+
+    arguments: program and arguments with placeholders, `["python", "train.py", "--lr", "{lr}"]`: every name of
+        `parameters`, and `{seed}`, `{epochs}` or `{steps}`, `{out}` as they are needed. No shell reads them.
+    parameters: the range of "lr", and of whatever else is searched: `{"lr": "1e-5..1e-1:log"}`. The search goes on
+        beyond an end of the lr's where the best trials stand there.
+    metric: where each trial's metric is read from; by default the last JSON line with the key "loss". "min"imised or
+        "max"imised.
+    epochs or steps: how long a whole training is. Trials stop at a third of it until it is known which are worth
+        more. Without either only the end of a run counts.
+    budget: epochs, or steps, that all trials may take; by default a third of a training for every 0.4 decades of the
+        range, and five whole ones. A trial that goes on is run anew from its beginning, which is counted.
+    seconds: wall time of this call after which no further trial begins, once there are three.
+    seed: of the first trials; replicates take the next ones, where the command has a `{seed}`.
+    workers: commands at a time. variables: pass the values as environment variables, too: `LRKIT_LR` ...
+    grace: seconds between SIGTERM and SIGKILL.
+    out: the run folder: the study, and for each trial `trials/<n>/` with its output and all that it writes to `{out}`.
+        The same call again continues there, and runs no finished trial again.
+
+    Raises SpecError and TaskError for a command that cannot be right before anything is run, NoAnswer where no trial
+    gives a finite metric, StudyError for a folder that cannot be used, or belongs to another search.
+    """
+    rates, space = read_space(parameters)
+    if rates is None:
+        raise SpecError("the learning rate is what is searched: give its range, as in lr=1e-5..1e-1:log")
+    for given, name, known in ((direction, "direction", DIRECTIONS), (method, "method", METHODS)):
+        if given not in known:
+            raise SpecError(f"{name} is {given!r}{did_you_mean(str(given), known)}")
+    length = Length.of(epochs, steps)
+    source = JsonLines() if metric is None else metric
+    command = Command(Template(arguments), source, length, space, variables)
+    settings = Settings(
+        steps=length.full,
+        budget=_budget(length, rates, space, budget),
+        low=rates.low,
+        high=rates.high,
+        seed=seed,
+        direction=direction,
+        space=space or None,
+    )
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
+    folder = Path(out)
+    with _study(folder, _identity(command, settings, method), reporter) as study:
+        proven = any(not _failed(result) for result in study.results())
+        executor = CommandExecutor(
+            command, folder, workers=workers, grace=grace, proven=proven, reporter=reporter
+        )
+        with closing(executor):
+            stop = drive(
+                FromZero(METHODS[method], length.unit if length.known else "trainings"),
+                settings,
+                study,
+                NO_STATES,
+                executor,
+                deadline=deadline,
+                reporter=reporter,
+            )
+        results = study.results()
+    if all(result.diverged for result in results):
+        raise NoAnswer(_nothing(command, results))
+    return conclude_command(command, settings, results, stop, folder)
+
+
+def _identity(command: Command, settings: Settings, method: str) -> dict[str, Any]:
+    """What must be the same for trials to belong to one search; no environment, and no value of it."""
+    return {
+        "command": list(command.template.arguments),
+        "parameters": {
+            "lr": str(Range(settings.low, settings.high, log=True)),
+            **{name: str(parameter) for name, parameter in command.space.items()},
+        },
+        "metric": str(command.source),
+        "direction": settings.direction,
+        "length": [settings.steps, command.length.unit] if command.length.known else None,
+        "variables": command.variables,
+        "seed": settings.seed,
+        "method": method,
+        "first rung": rung_steps(settings),
+    }
+
+
+@contextmanager
+def _study(folder: Path, identity: Mapping[str, Any], reporter: Reporter) -> Iterator[SqliteStudy]:
+    """The study in `folder`. One that holds nothing but failures is begun anew: the script may have been mended."""
+    with SqliteStudy(folder, identity) as study:
+        results = study.results()
+        if not results or not all(_failed(result) for result in results):
+            yield study
+            return
+    reporter.note(f"all {len(results)} trials in {folder} failed: they are run again")
+    for ending in ("", "-wal", "-shm", "-journal"):
+        (folder / f"study.db{ending}").unlink(missing_ok=True)
+    with SqliteStudy(folder, identity) as study:
+        yield study
+
+
+def _budget(length: Length, rates: Range, space: Space, budget: int | None) -> int:
+    T = length.full
+    least = least_budget(T) + reserve(T)
+    if budget is None:
+        rungs = round(math.log10(rates.high / rates.low) / SPACING) + 1
+        return max(least, rungs * max(1, T // 3) + FULL_TRIALS * T * (1 + len(space)))
+    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
+        raise SpecError(f"budget= is a whole number of {length.unit}, at least 1, not {budget!r}")
+    if budget < least:
+        raise StudyError(
+            f"a budget of {budget} {length.unit} is too small for any answer: trainings of {T} need at least {least}"
+        )
+    return budget
+
+
+def _failed(result: Result) -> bool:
+    return "failed" in dict(result.metrics)
+
+
+def _nothing(command: Command, results: Sequence[Result]) -> str:
+    rates = [result.lr for result in results]
+    failed = sum(map(_failed, results))
+    told = f"{failed} of {len(results)} trials failed" if failed else "the metric is NaN or infinite"
+    return (
+        f"{told} at every rate tried, {min(rates):.1e} to {max(rates):.1e}: {shlex.join(command.template.arguments)}; "
+        "the output of each trial is in trials/ of the run folder: check it, or begin with lower rates"
+    )
