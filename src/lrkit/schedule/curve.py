@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lrkit.duration import Duration, Horizon
 from lrkit.errors import HorizonError
-from lrkit.schedule.numeric import NUMPY, Array, Numeric, Steps, device_namespace
+from lrkit.schedule.numeric import NUMPY, RUN, Array, Numeric, Steps, device_namespace, on_host
 from lrkit.schedule.splice import Change, How, changed, decayed_horizon
 from lrkit.schedule.track import Track
 
@@ -86,7 +86,7 @@ class Curve:
         values = np.empty(stop - start, dtype=np.float64)
         for first in range(start, stop, _BLOCK):
             last = min(first + _BLOCK, stop)
-            values[first - start : last - start] = self._at(NUMPY, np.arange(first, last, dtype=np.int64))
+            values[first - start : last - start] = self._at(RUN, np.arange(first, last, dtype=np.int64))
         return values
 
     def extend(self, horizon: Horizon | int, *, at: int, how: How) -> Curve:
@@ -139,20 +139,21 @@ class Curve:
         values = np.empty(t.size, dtype=np.float64)
         flat = t.reshape(-1)
         for first in range(0, t.size, _BLOCK):
-            part = slice(first, first + _BLOCK)
-            values[part] = self._at(NUMPY, flat[part])
+            part = flat[first : first + _BLOCK]
+            values[first : first + _BLOCK] = self._at(RUN if _are_consecutive(part) else NUMPY, part)
         return values.reshape(t.shape)
 
     def _at(self, m: Numeric, t: Array) -> Array:
-        if m is NUMPY and (not t.size or int(t.max()) < self.steps):
+        if on_host(m) and (not t.size or int(t[-1] if m is RUN else t.max()) < self.steps):
             return self.track.at(m, t)
         if self.ending == "continue":
             with np.errstate(over="ignore"):  # what grows for ever is read ahead of where a run will get
                 values = self.track.at(m, t)
             return m.where(t < self.steps, values, m.clip(values, 0.0, None))
         last = self.steps - 1
-        held = t.clip(0, last) if m is NUMPY else m.where(t < last, t, last)
-        return m.where(t < self.steps, self.track.at(m, held), self.track.end)
+        if on_host(m):
+            return np.where(t < self.steps, self.track.at(NUMPY, t.clip(0, last)), self.track.end)
+        return m.where(t < self.steps, self.track.at(m, m.where(t < last, t, last)), self.track.end)
 
     def _check(self, first: int, last: int) -> None:
         if first < 0:
@@ -163,6 +164,10 @@ class Curve:
             )
         if last >= 2**53:
             raise HorizonError(f"step {last} is out of range: at most 2**53 - 1")
+
+
+def _are_consecutive(t: Steps) -> bool:
+    return int(t[-1]) - int(t[0]) == len(t) - 1 and np.array_equal(t, np.arange(t[0], t[-1] + 1))
 
 
 def _again(schedule: Schedule, horizon: Horizon, base_lr: float | None) -> Curve:

@@ -28,10 +28,11 @@ from lrkit.schedule.levels import (
     as_optional_duration,
     as_optional_level,
 )
-from lrkit.schedule.numeric import Array, Numeric, Steps
+from lrkit.schedule.numeric import NUMPY, Array, Numeric, Steps
+from lrkit.schedule.periods import half_waves, repeating, stairs
 from lrkit.schedule.phase import Phase
 from lrkit.schedule.shapes import Length
-from lrkit.schedule.track import Block, Motion
+from lrkit.schedule.track import Block, Formula, Motion
 
 __all__ = ["cyclic", "one_cycle", "one_cycle_momentum", "restarts"]
 
@@ -39,8 +40,8 @@ Anneal = Literal["cosine", "linear"]
 Last = Literal["exclusive", "unrounded", "inclusive"]
 Lengths = Literal["whole", "exact"]
 
-_Place = Callable[[Numeric, Array], tuple[Array, Array]]
-"""For each step the number of its cycle, and its progress in it from 0 to 1."""
+_Cycles = tuple[Callable[[Formula], Formula], Formula]
+"""What makes a formula of the step out of one of the cycle's number, and the half wave that each cycle is."""
 
 # Cycles are listed well past the run, for .after("continue"), but a growth near 1 would never get there.
 _FAR = 2**52
@@ -224,12 +225,12 @@ class Cyclic(Phase):
         down = up if self.down is None else block.period(self.down, "cyclic")
         per_cycle, per_step, whole = self.cycle_decay, self.step_decay, up + down
 
+        height = repeating(lambda m, j: m.where(j <= up, m.real(j) / up, m.real(whole - j) / down), whole)
+        decayed = stairs(lambda m, c: (1.0 - low) * per_cycle ** m.real(c), whole)
+
         def formula(m: Numeric, i: Array) -> Array:
-            cycle = i // whole
-            j = i - cycle * whole
-            height = m.where(j <= up, m.real(j) / up, m.real(whole - j) / down)
-            top = 1.0 - low if per_cycle == 1.0 else (1.0 - low) * per_cycle ** m.real(cycle)
-            return low + top * height * (1.0 if per_step == 1.0 else per_step ** m.real(i))
+            top = 1.0 - low if per_cycle == 1.0 else decayed(m, i)
+            return low + top * height(m, i) * (1.0 if per_step == 1.0 else per_step ** m.real(i))
 
         return Motion.running(formula, block.steps)
 
@@ -250,21 +251,23 @@ class Restarts(Phase):
 
     def _bind(self, block: Block) -> Motion:
         v, L, first = block.origin(self.start), block.factor(self.to), block.period(self.first, "restarts")
-        decay, limit, k = self.decay, self.limit, self.k
+        decay, limit = self.decay, self.limit
         exact = block.exactly(self.first) or Fraction(1)
         if self.lengths == "exact" and not (self.growth == 1.0 and exact == first):
-            place = _growing(*_exact_cycles(exact, self.growth, block.steps))
+            by_number, wave = _growing(*_exact_cycles(exact, self.growth, block.steps), self.k)
         elif self.growth == 1.0:
-            place = _even(first)
+            by_number, wave = _even(first, self.k)
         else:
-            place = _growing(*_whole_cycles(first, self.growth, block.steps))
+            by_number, wave = _growing(*_whole_cycles(first, self.growth, block.steps), self.k)
+
+        def height(m: Numeric, c: Array) -> Array:
+            fall = (v - L) + m.real(c) * 0.0 if decay == 1.0 else v * decay ** m.real(c) - L
+            return fall if limit is None else m.where(c < limit, fall, 0.0)
+
+        heights = None if decay == 1.0 and limit is None else by_number(height)
 
         def formula(m: Numeric, i: Array) -> Array:
-            number, p = place(m, i)
-            bent = m.clip(p, 0.0, 1.0) if k == 1.0 else m.clip(p, 0.0, 1.0) ** k
-            peak = v if decay == 1.0 else v * decay**number  # a power takes as long as all else here
-            factor = L + (peak - L) * m.half_wave(math.pi * bent)
-            return factor if limit is None else m.where(number < limit, factor, L)
+            return L + (heights(m, i) if heights else v - L) * wave(m, i)
 
         return Motion.running(formula, block.steps)
 
@@ -330,24 +333,29 @@ def _through(knots: Sequence[float], levels: Sequence[float], anneal: Anneal) ->
     return Motion(formula, levels[-1])
 
 
-def _even(period: int) -> _Place:
-    def place(m: Numeric, i: Array) -> tuple[Array, Array]:
-        cycle = i // period
-        return m.real(cycle), m.real(i - cycle * period) / period
-
-    return place
+def _bent(m: Numeric, p: Array, k: float) -> Array:
+    p = m.clip(p, 0.0, 1.0)
+    return m.half_wave(math.pi * (p if k == 1.0 else p**k))
 
 
-def _growing(begins: npt.NDArray[Any], periods: npt.NDArray[np.float64]) -> _Place:
-    """The place among cycles that begin at `begins`, whole steps or not, in ascending order."""
+def _even(period: int, k: float) -> _Cycles:
+    wave = half_waves(period) if k == 1.0 else lambda m, j: _bent(m, m.real(j) / period, k)
+    return lambda by_number: stairs(by_number, period), repeating(wave, period)
+
+
+def _growing(begins: npt.NDArray[Any], periods: npt.NDArray[np.float64], k: float) -> _Cycles:
+    """Cycles that begin at `begins`, whole steps or not, in ascending order."""
     edges = np.ceil(begins[1:]).astype(np.int64)
-    numbers = np.arange(len(begins), dtype=np.float64)
 
-    def place(m: Numeric, i: Array) -> tuple[Array, Array]:
+    def of_steps(by_number: Formula) -> Formula:
+        values = by_number(NUMPY, np.arange(len(begins)))
+        return lambda m, i: m.lookup(i, edges, values)
+
+    def wave(m: Numeric, i: Array) -> Array:
         passed = m.real(i - m.lookup(i, edges, begins))
-        return m.lookup(i, edges, numbers), passed / m.lookup(i, edges, periods)
+        return _bent(m, passed / m.lookup(i, edges, periods), k)
 
-    return place
+    return of_steps, wave
 
 
 def _whole_cycles(first: int, growth: float, steps: int) -> tuple[Steps, npt.NDArray[np.float64]]:

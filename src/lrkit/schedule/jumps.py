@@ -28,6 +28,7 @@ from lrkit.schedule.levels import (
     as_sequence,
 )
 from lrkit.schedule.numeric import Array, Numeric, Steps
+from lrkit.schedule.periods import stairs
 from lrkit.schedule.phase import Phase
 from lrkit.schedule.shapes import Length
 from lrkit.schedule.track import Block, Motion
@@ -133,7 +134,7 @@ class Staircase(Phase):
 
     def _bind(self, block: Block) -> Motion:
         v, g, e = block.origin(self.start), self.factor, block.period(self.every, "staircase")
-        return Motion.running(lambda m, i: v * g ** m.clip(m.real(i // e), 0.0, None), block.steps)
+        return Motion.running(stairs(lambda m, k: v * g ** m.clip(m.real(k), 0.0, None), e), block.steps)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

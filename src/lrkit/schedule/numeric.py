@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NUMPY", "Array", "Numeric", "Steps", "device_namespace"]
+__all__ = ["NUMPY", "RUN", "Array", "Numeric", "Steps", "device_namespace", "on_host"]
 
 Array = Any  # numpy, torch and JAX arrays share no base class
 Steps = npt.NDArray[np.int64]
@@ -58,7 +58,9 @@ class _Numpy:
         # cos(x / 2) ** 2 by the tangent, which numpy computes in a fifth of the time of a cosine.
         tangent = np.tan(0.5 * x)
         wave = 1.0 / (1.0 + tangent * tangent)
-        return np.where(wave < 1e-25, 0.0, wave)  # what rounding makes of 0 at the bottoms
+        if np.min(wave, initial=1.0) < 1e-25:  # what rounding makes of 0 at the bottoms
+            wave = np.where(wave < 1e-25, 0.0, wave)
+        return wave
 
     def real(self, steps: Array) -> Array:
         return steps.astype(np.float64)
@@ -67,7 +69,23 @@ class _Numpy:
         return values[np.searchsorted(edges, steps, side="right")]
 
 
+class _Run(_Numpy):
+    """numpy, where the steps are consecutive: each the one before it plus 1, and at least one."""
+
+    def lookup(self, steps: Array, edges: Steps, values: npt.NDArray[Any]) -> Array:
+        low, high = np.searchsorted(edges, (steps[0], steps[-1]), side="right")
+        lengths = np.diff(edges[low:high], prepend=steps[0], append=steps[-1] + 1)
+        return np.repeat(values[low : high + 1], lengths)
+
+
 NUMPY: Numeric = _Numpy()
+RUN: Numeric = _Run()
+"""numpy again, for consecutive steps: the same numbers, and quicker."""
+
+
+def on_host(m: Numeric) -> bool:
+    """Whether a namespace is numpy's."""
+    return isinstance(m, _Numpy)
 
 
 class _Torch:

@@ -14,7 +14,7 @@ from lrkit.duration import Duration, brief
 from lrkit.errors import SpecError
 from lrkit.schedule.core import Schedule
 from lrkit.schedule.levels import as_optional_duration
-from lrkit.schedule.numeric import NUMPY, Array, Numeric
+from lrkit.schedule.numeric import Array, Numeric, on_host
 from lrkit.schedule.phase import Phase
 from lrkit.schedule.shapes import Length
 from lrkit.schedule.track import Block, Motion
@@ -61,7 +61,7 @@ class FromFunction(Phase):
         tables: list[npt.NDArray[np.float64]] = []
 
         def formula(m: Numeric, i: Array) -> Array:
-            if m is NUMPY:
+            if on_host(m):
                 return np.array([self._factor(k) for k in i.reshape(-1).tolist()]).reshape(i.shape)
             if not tables:
                 tables.append(np.array([self._factor(k) for k in range(last + 1)]))

@@ -23,6 +23,7 @@ from lrkit.schedule.levels import (
     as_optional_level,
 )
 from lrkit.schedule.numeric import NUMPY, Array, Numeric
+from lrkit.schedule.periods import stairs
 from lrkit.schedule.phase import Phase
 from lrkit.schedule.shapes import Length
 from lrkit.schedule.track import Block, Motion
@@ -208,9 +209,8 @@ class InverseTime(Phase):
         v, rate = block.origin(self.start), self.rate
         if self.form == "stair":
             e = block.period(self.every, "inverse_time")
-            return Motion.running(
-                lambda m, i: v / (1.0 + rate * m.clip(m.real(i // e), 0.0, None)), block.steps
-            )
+            stair = stairs(lambda m, k: v / (1.0 + rate * m.clip(m.real(k), 0.0, None)), e)
+            return Motion.running(stair, block.steps)
         scale = block.scale(self.every)
         return Motion.running(
             lambda m, i: v / (1.0 + rate * (m.clip(m.real(i), 0.0, None) / scale)), block.steps

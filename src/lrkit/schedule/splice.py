@@ -17,7 +17,7 @@ import numpy as np
 from lrkit.duration import Duration, Horizon, brief, half_up, whole_number
 from lrkit.errors import HorizonError, SpecError
 from lrkit.schedule.levels import as_choice
-from lrkit.schedule.numeric import NUMPY, Array, Numeric
+from lrkit.schedule.numeric import NUMPY, Array, Numeric, on_host
 from lrkit.schedule.track import Block, Formula, Piece, Track
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class _Paced:
 
     def __call__(self, m: Numeric, i: Array) -> Array:
         """The factors, as every formula gives them."""
-        return self._on_host(i) if m is NUMPY else self._on_device(m, i)
+        return self._on_host(i) if on_host(m) else self._on_device(m, i)
 
     def _on_host(self, i: Array) -> Array:
         """Down to the steps that are needed, each once, and up again."""

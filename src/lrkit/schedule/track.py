@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from lrkit.duration import Duration, Horizon, half_up
 from lrkit.schedule.levels import Level, factor_of
-from lrkit.schedule.numeric import NUMPY, Array, Numeric, Steps
+from lrkit.schedule.numeric import NUMPY, RUN, Array, Numeric, Steps, on_host
 
 __all__ = ["Block", "Formula", "Motion", "Piece", "Track", "clipped", "product"]
 
@@ -124,25 +124,32 @@ class Track:
         if len(self.pieces) == 1:
             (piece,) = self.pieces
             return piece.formula(m, t - piece.start)
-        return self._gathered(t) if m is NUMPY else self._selected(m, t)
+        return self._gathered(m, t) if on_host(m) else self._selected(m, t)
 
     def at_step(self, t: int) -> float:
         """The factor at one step, through an array of one: the very number that a longer one would hold."""
         piece = self.pieces[max(0, bisect_right(self.pieces, t, key=_start) - 1)]
         return float(piece.formula(NUMPY, np.array([t - piece.start], dtype=np.int64))[0])
 
-    def _gathered(self, t: Steps) -> npt.NDArray[np.float64]:
+    def _gathered(self, m: Numeric, t: Steps) -> npt.NDArray[np.float64]:
         """On the host each formula sees its own steps only."""
         flat = t.reshape(-1)
-        order = None if np.all(flat[1:] >= flat[:-1]) else np.argsort(flat, kind="stable")
+        order = None if m is RUN or np.all(flat[1:] >= flat[:-1]) else np.argsort(flat, kind="stable")
         steps = flat if order is None else flat[order]
-        starts = np.array([piece.start for piece in self.pieces[1:]], dtype=np.int64)
+        if not len(steps):
+            return np.empty(t.shape, dtype=np.float64)
+        begun = (
+            bisect_right(self.pieces, steps[0], key=_start),
+            bisect_right(self.pieces, steps[-1], key=_start),
+        )
+        pieces = self.pieces[max(0, begun[0] - 1) : max(1, begun[1])]
+        starts = np.array([piece.start for piece in pieces[1:]], dtype=np.int64)
         borders = [0, *np.searchsorted(steps, starts).tolist(), len(steps)]
         values = np.empty(flat.shape, dtype=np.float64)
-        for piece, (first, last) in zip(self.pieces, pairwise(borders), strict=True):
+        for piece, (first, last) in zip(pieces, pairwise(borders), strict=True):
             if first < last:
                 mine = slice(first, last) if order is None else order[first:last]
-                values[mine] = piece.formula(NUMPY, steps[first:last] - piece.start)
+                values[mine] = piece.formula(m, steps[first:last] - piece.start)
         return values.reshape(t.shape)
 
     def _selected(self, m: Numeric, t: Array) -> Array:

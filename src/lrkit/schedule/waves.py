@@ -14,9 +14,10 @@ import numpy as np
 
 from lrkit.duration import Duration
 from lrkit.schedule.core import Schedule
-from lrkit.schedule.falls import delayed, falling
+from lrkit.schedule.falls import delayed
 from lrkit.schedule.levels import Level, as_level, as_number, as_optional_duration, as_optional_level
 from lrkit.schedule.numeric import Array, Numeric
+from lrkit.schedule.periods import half_waves
 from lrkit.schedule.phase import Phase
 from lrkit.schedule.shapes import Length
 from lrkit.schedule.track import Block, Motion
@@ -89,14 +90,16 @@ class Cosine(Phase):
     k: float = 1.0
 
     def _bind(self, block: Block) -> Motion:
+        v, L, n = block.origin(self.start), block.factor(self.to), block.steps
         turn, exponent, k = 2.0 * math.pi * self.cycles, self.exponent, self.k
+        plain = half_waves(n) if self.cycles == 0.5 and k == 1.0 else None
 
-        def profile(m: Numeric, p: Array) -> Array:
-            left = m.half_wave(turn * delayed(m, p, k))
-            return left if exponent == 1.0 else left**exponent
+        def formula(m: Numeric, i: Array) -> Array:
+            left = plain(m, i) if plain else m.half_wave(turn * delayed(m, m.real(i) / n, k))
+            return L + (v - L) * (left if exponent == 1.0 else left**exponent)
 
         left = 0.0 if self.cycles == 0.5 else (0.5 + 0.5 * math.cos(turn)) ** exponent
-        return falling(block, self.start, self.to, profile, left)
+        return Motion(formula, L + (v - L) * left if left else L)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
