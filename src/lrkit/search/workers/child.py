@@ -1,0 +1,125 @@
+"""The life of a worker process: open the task, train what is asked for, and leave when nobody is there any more."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+import torch
+
+from lrkit.search.states import States
+from lrkit.search.trials import Proposal
+from lrkit.search.workers.messages import Advanced, Done, Failed, Noted, Ready, pack_error
+from lrkit.search.workers.travel import first_loss, unpack
+
+__all__ = ["work"]
+
+_SECONDS_BETWEEN_NEWS = 0.5
+_SECONDS_BETWEEN_LOOKS = 2.0
+
+
+def work(pipe: Connection, parcel: bytes, folder: str, threads: int) -> None:
+    """Serve the process at the other end of `pipe` until it closes it, with `threads` of torch in `folder`.
+
+    Orders are pairs (proposals, states); the answer is their results, news of the training in between, and `Done`;
+    or `Failed` with what the user's code raised, after which the worker leaves.
+    """
+    _stand_alone()
+    line = _Line(pipe)
+    try:
+        os.chdir(folder)
+        torch.set_num_threads(threads)
+        trainer = unpack(parcel)
+        line.tell(Ready(first_loss(trainer)))
+        trainer = dataclasses.replace(trainer, reporter=line)
+        while (order := line.next_order()) is not None:
+            for result in trainer.run(*order):
+                line.flush()
+                line.tell(result)
+            line.flush()
+            line.tell(Done())
+    except BaseException as error:
+        line.tell(Failed(pack_error(error)))
+
+
+def _stand_alone() -> None:
+    """A group of its own, so that Ctrl-C reaches the driver alone, and its end when the driver ends, however."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    threading.Thread(target=_leave_with_parent, name="lrkit-watch", daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    # A process forked by the parent may hold the sentinel open beyond its death: hence the look at the parent's id.
+    while (
+        not connection.wait([parent.sentinel], timeout=_SECONDS_BETWEEN_LOOKS) and os.getppid() == parent.pid
+    ):
+        pass
+    _leave()
+
+
+def _leave() -> NoReturn:
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)  # with it the processes that load its data
+    os._exit(1)
+
+
+class _Line:
+    """The worker's end of the pipe, and the reporter of what it trains: news go out twice a second."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._steps = 0
+        self._newest = (0.0, 0.0)
+        self._sent = time.monotonic()
+
+    def tell(self, message: object) -> None:
+        """Send a message; a worker to whom nobody listens leaves."""
+        try:
+            self._pipe.send(message)
+        except ConnectionError:
+            _leave()
+
+    def next_order(self) -> tuple[Sequence[Proposal], States] | None:
+        """What to train next; None when the driver has closed the pipe."""
+        try:
+            order: tuple[Sequence[Proposal], States] = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            return None
+        return order
+
+    def stage(self, name: str, total: int) -> None:
+        """The driver's own affair."""
+
+    def advance(self, steps: int, *, loss: float, lr: float) -> None:
+        """Count the updates until they are sent."""
+        self._steps += steps
+        self._newest = (loss, lr)
+        if time.monotonic() - self._sent >= _SECONDS_BETWEEN_NEWS:
+            self.flush()
+
+    def note(self, text: str) -> None:
+        """Send a line that a person should read."""
+        self.tell(Noted(text))
+
+    def close(self) -> None:
+        """Send what has not been sent."""
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what has not been sent."""
+        self._sent = time.monotonic()
+        if self._steps:
+            self.tell(Advanced(self._steps, *self._newest))
+            self._steps = 0

@@ -1,0 +1,87 @@
+"""What a worker process tells the one that started it, as plain values; results are sent as they are."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lrkit.errors import TaskError
+
+__all__ = ["Advanced", "Done", "Failed", "Noted", "Ready", "pack_error", "portable", "unpack_error"]
+
+
+class Pickler(Protocol):
+    """`pickle` and its like."""
+
+    def dumps(self, obj: Any, /) -> bytes:
+        """The object as bytes."""
+
+    def loads(self, data: bytes, /) -> Any:
+        """The object again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The task is open; `loss` is that of its first update, nan where it diverged."""
+
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """`steps` more updates are done; the newest had this loss at this lr."""
+
+    steps: int
+    loss: float
+    lr: float
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A line that a person should read."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All that was asked for is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The user's code raised; `error` is what `pack_error` made of it."""
+
+    error: bytes
+
+
+def portable(error: BaseException, pickler: Pickler) -> BaseException:
+    """`error`, with its traceback as a note, if `pickler` can pickle it and back; else a TaskError with name and text.
+
+    An exception cannot be pickled and back when its constructor wants other arguments than it keeps.
+    """
+    told = "".join(traceback.format_exception(error)).rstrip()
+    error.add_note(f"In a worker process:\n{told}")
+    try:
+        pickler.loads(pickler.dumps(error))
+    except Exception:
+        instead = TaskError(type(error).__name__ + (f": {error}" if str(error) else ""))
+        instead.add_note(f"In a worker process:\n{told}")
+        return instead
+    return error
+
+
+def pack_error(error: BaseException) -> bytes:
+    """`error` for `unpack_error` in another process."""
+    return pickle.dumps(portable(error, pickle))
+
+
+def unpack_error(packed: bytes) -> BaseException:
+    """The error as it was raised; where its class cannot be imported here, a TaskError that says so."""
+    try:
+        error: BaseException = pickle.loads(packed)  # noqa: S301  # from a process that this one started
+    except Exception as reason:
+        return TaskError(f"a worker raised an error of a class that cannot be imported here: {reason}")
+    return error
