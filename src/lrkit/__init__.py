@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _ROOMS = ("lr_scheduler",)
 
 _ROOM_OF = {
+    "Comparison": "tuning",
     "Curve": "schedule",
     "Duration": "duration",
     "Horizon": "duration",
@@ -26,6 +27,7 @@ _ROOM_OF = {
     "Task": "training",
     "Tuning": "tuning",
     "absolute": "schedule",
+    "compare_schedules": "tuning",
     "cosine": "schedule",
     "cosine_restarts": "schedule",
     "cyclic": "schedule",

@@ -50,7 +50,9 @@ from lrkit.spec import parse_spec as parse_spec
 from lrkit.training import Task as Task
 from lrkit.training import supervised as supervised
 from lrkit.training import train as train
+from lrkit.tuning import Comparison as Comparison
 from lrkit.tuning import Tuning as Tuning
+from lrkit.tuning import compare_schedules as compare_schedules
 from lrkit.tuning import tune as tune
 
 __all__: list[str]

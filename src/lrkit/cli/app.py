@@ -28,6 +28,7 @@ _COMMANDS = {
     "find": "Range test: a bracket for the learning rate, in seconds.",
     "search": "Search the learning rate, with an interval, and stop there.",
     "train": "Train a task under a plan.",
+    "compare": "Compare schedules, each at a rate tuned for it.",
     "plot": "Draw schedules, here and as a figure.",
     "schedules": "List the schedules, or explain one.",
     "new-task": "Write a commented task file that runs.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lrkit.plot.comparison import comparison_figure
 from lrkit.plot.range_tests import draw_range_test, range_test_figure
 from lrkit.plot.rates import rate_text, rate_ticks
 from lrkit.plot.saving import FIGURE_SUFFIXES, check_figure_path, save_figure
@@ -13,6 +14,7 @@ from lrkit.plot.trainings import training_figure
 __all__ = [
     "FIGURE_SUFFIXES",
     "check_figure_path",
+    "comparison_figure",
     "draw_range_test",
     "draw_search",
     "range_test_figure",

@@ -1,0 +1,149 @@
+"""Doing jobs, here or in a few spawned processes. Knows what a job is as little as it can: a value that `do_job` does.
+
+A worker loads the task by its name, as the command line does: tasks are made of functions, which do not travel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lrkit import errors
+from lrkit.errors import LrkitError, StudyError, TaskError
+from lrkit.training import SILENT, Reporter, Task, load_task
+from lrkit.tuning.comparing.jobs import Job, Rules, do_job
+
+__all__ = ["Ready", "Source", "do_all_here", "do_all_in_processes"]
+
+_PATIENCE = 5.0
+"""Seconds that a worker has to end by itself when it is told to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """From where a worker gets the task: what `load_task` takes, and what is put in place of the task's own."""
+
+    name: str
+    data: str | None
+    changes: dict[str, Any]
+
+
+Ready = Callable[[], Iterable[Job]]
+"""What can be done now. Asked again after each answer, which whoever takes it has kept by then."""
+
+
+def do_all_here(
+    ready: Ready, task: Task, rules: Rules, reporter: Reporter
+) -> Generator[tuple[Job, dict[str, Any]], None, None]:
+    """Each job with its answer, one after the other, until none is ready."""
+    while (job := next(iter(ready()), None)) is not None:
+        yield job, do_job(job, task, rules, reporter)
+
+
+def do_all_in_processes(
+    ready: Ready, source: Source, rules: Rules, *, workers: int
+) -> Generator[tuple[Job, dict[str, Any]], None, None]:
+    """As `do_all_here`, by `workers` processes side by side, in the order in which they finish.
+
+    Each has its share of the processor's cores for threads. An error in one ends all of them and is raised here, with
+    the worker's own message. Raises StudyError when a worker dies.
+    """
+    with _crew(source, rules, workers) as members:
+        busy: dict[Connection, Job] = {}
+        while True:
+            taken = {job.folder for job in busy.values()}
+            waiting = [job for job in ready() if job.folder not in taken]
+            idle = [connection for connection in members if connection not in busy]
+            for connection, job in zip(idle, waiting, strict=False):
+                connection.send(job)
+                busy[connection] = job
+            if not busy:
+                return
+            connection = next(one for one in wait(list(busy)) if isinstance(one, Connection))
+            job = busy.pop(connection)
+            yield job, _received(connection, members[connection], job)
+
+
+@contextmanager
+def _crew(source: Source, rules: Rules, workers: int) -> Iterator[dict[Connection, BaseProcess]]:
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    crew: dict[Connection, BaseProcess] = {}
+    try:
+        for _ in range(workers):
+            mine, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, source, rules, threads))
+            process.start()
+            theirs.close()
+            crew[mine] = process
+        yield dict(crew)
+    finally:
+        for connection, member in crew.items():
+            connection.close()
+            member.terminate()
+        for member in crew.values():
+            member.join(_PATIENCE)
+            if member.is_alive():
+                member.kill()
+                member.join()
+
+
+def _received(connection: Connection, process: BaseProcess, job: Job) -> dict[str, Any]:
+    try:
+        kind, content = connection.recv()
+    except (EOFError, ConnectionResetError) as error:
+        process.join(_PATIENCE)
+        raise StudyError(
+            f"the worker that had {job.name!r} died (exit code {process.exitcode}; was memory short?): "
+            "what was finished is kept, the same call goes on"
+        ) from error
+    if kind == "answer":
+        return dict(content)
+    name, message, told = content
+    known = getattr(errors, name, None)
+    if known is None or not issubclass(known, LrkitError):
+        raise TaskError(f"{job.name}: {name}: {message}") from RuntimeError(told)
+    raise (known if known is not errors.MissingExtra else LrkitError)(message)
+
+
+def _serve(connection: Connection, source: Source, rules: Rules, threads: int) -> None:
+    """What a worker does: jobs, one after the other, until nobody sends any."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever started us ends us
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    task: Task | None = None
+    while True:
+        try:
+            job = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            if task is None:
+                loaded = load_task(source.name, data=None if source.data is None else Path(source.data))
+                task = dataclasses.replace(loaded, **source.changes)
+            connection.send(("answer", do_job(job, task, rules, SILENT)))
+        except BrokenPipeError:
+            return
+        except Exception as error:
+            connection.send(("error", (type(error).__name__, str(error), traceback.format_exc())))
+
+
+def _leave_with_parent() -> None:
+    """A parent that was killed cannot end its workers: they would hold the study's lock until their job is done."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
