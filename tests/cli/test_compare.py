@@ -1,0 +1,136 @@
+"""`lrkit compare`: what it prints and writes, what it refuses, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+TWO = ["down=linear(to=0)", "hold()"]
+
+
+def compare(task, *args):
+    return ["compare", task, *TWO, "--seeds", "2", "--epochs", "4", *args]
+
+
+@pytest.fixture
+def compared(lrkit, task_file):
+    return lrkit(*compare(task_file(), "--out", "run"))
+
+
+def test_it_tells_the_answer_and_leaves_it_in_the_folder(compared, lrkit, task_file, tmp_path):
+    assert compared.code == 0, compared
+    assert compared.err == ""
+    for words in ["peak lr", "90 % interval", "test loss", "to the best, 95 %", "down", "hold()", "paired"]:
+        assert words in compared.out
+    assert (tmp_path / "run" / "comparison.png").stat().st_size > 0
+    result = json.loads((tmp_path / "run" / "comparison.json").read_text())["result"]
+    assert result["verdict"] in compared.out
+    again = lrkit(*compare(task_file(), "--out", "run", "--json"))
+    assert again.code == 0, again
+    assert json.loads(again.out) == result
+    refused = lrkit(*compare(task_file(), "--out", "run", "--budget", "100"))
+    assert refused.code == 2
+    assert "budget was" in refused.err
+
+
+def test_wrong_specs_are_one_line_with_all_of_them(lrkit, task_file, tmp_path):
+    outcome = lrkit("compare", task_file(), "cosne()", "hold()", "x=linear(", "--out", "run")
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert "cosne" in outcome.err
+    assert "'x'" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("args", [["hold()"], [], ["hold()", "linear(to=0)", "--seeds", "0"]])
+def test_wrong_arguments_exit_with_2(lrkit, task_file, args):
+    outcome = lrkit("compare", task_file(), *args, "--out", "run")
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+
+
+def command(folder, task, *args):
+    return [
+        sys.executable,
+        "-m",
+        "lrkit",
+        *compare(task, "--no-plots", "--json", "--out", str(folder), *args),
+    ]
+
+
+def timeless(text):
+    data = json.loads(text) | {"seconds": None, "out": None}
+    for row in data["schedules"]:
+        row["search"]["seconds"] = None
+    return data
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_answer_and_a_kill_costs_nothing_that_was_finished(task_file, tmp_path):
+    task = task_file(before="import time; time.sleep(0.002)")
+    here = subprocess.run(command("here", task), cwd=tmp_path, capture_output=True, text=True, check=True)
+    process = subprocess.Popen(
+        command("there", task, "--workers", "2"), cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    while not list(tmp_path.glob("there/*/final-*")):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = json.loads((tmp_path / "there" / "comparison.json").read_text())["schedules"]
+    assert any(one["search"] for one in kept.values())
+    time.sleep(1.0)  # for the workers, which leave when they miss the one who started them
+    there = subprocess.run(
+        command("there", task, "--workers", "2"), cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert timeless(there.stdout) == timeless(here.stdout)
+    after = json.loads((tmp_path / "there" / "comparison.json").read_text())["schedules"]
+    for name, one in kept.items():
+        assert one["search"] in (None, after[name]["search"]), "a finished search was done again"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(task_file, tmp_path):
+    task = task_file(before="import time; time.sleep(0.002)")
+    process = subprocess.Popen(
+        command("run", task, "--workers", "2"),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (tmp_path / "run" / "1-down" / "study.db").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.strip().count("\n") == 0, said
+    assert "--out run" in said
+    patience = time.monotonic() + 10  # Python's own helper process leaves a little later
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < patience:
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_what_a_task_raises_in_a_worker_is_told_by_its_name(task_file, tmp_path):
+    before = "import multiprocessing; 1 / (multiprocessing.parent_process() is None)"
+    done = subprocess.run(
+        command("run", task_file(before=before), "--workers", "2"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "ZeroDivisionError" in done.stderr
+    assert done.stderr.count("\n") == 1
