@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lrkit.cli import options
+from lrkit.cli.command_task import TaskOrCommand
 from lrkit.cli.folders import new_run_folder
 from lrkit.cli.session import Session
 from lrkit.errors import NoAnswer
@@ -14,7 +15,7 @@ from lrkit.errors import NoAnswer
 __all__ = ["command"]
 
 
-@click.command("tune")
+@click.command("tune", cls=TaskOrCommand)
 @click.argument("task")
 @options.schedule_option
 @options.length_options
@@ -47,6 +48,12 @@ def command(
 
     TASK is a built-in task (digits, digits-cnn, diabetes; with --data: mnist, mnist-cnn, char-lm) or a task of your
     own, path/to/file.py:name (`lrkit new-task` writes one to start from).
+
+    A script in any framework takes the place of TASK after two dashes, and has options of its own:
+
+    \b
+    lrkit tune --param lr=1e-5..1e-1:log -- python train.py --lr {lr}
+    lrkit tune --help --
 
     Interrupted, or killed: the same command with the same --out goes on where it was.
     """

@@ -13,7 +13,7 @@ from typing import Any
 from lrkit.errors import NoAnswer, SpecError, StudyError, did_you_mean
 from lrkit.search.command.command import Command
 from lrkit.search.command.executor import GRACE, CommandExecutor
-from lrkit.search.command.from_zero import NO_STATES, FromZero, reserve
+from lrkit.search.command.from_zero import NO_STATES, FromZero, reserve, within_reserve
 from lrkit.search.command.outcome import CommandSearch, conclude_command
 from lrkit.search.command.reports import Length
 from lrkit.search.command.sources import JsonLines, Source
@@ -129,7 +129,7 @@ def _identity(command: Command, settings: Settings, method: str) -> dict[str, An
         "variables": command.variables,
         "seed": settings.seed,
         "method": method,
-        "first rung": rung_steps(settings),
+        f"{command.length.unit} of a short trial": rung_steps(within_reserve(settings)),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from lrkit.search.methods import Method
 from lrkit.search.trials import Proposal, Result, Settings, Stop, TrialKey
 
-__all__ = ["NO_STATES", "FromZero", "reserve"]
+__all__ = ["NO_STATES", "FromZero", "reserve", "within_reserve"]
 
 
 class _NoStates:
@@ -36,26 +36,34 @@ class FromZero:
 
     def next_trials(self, settings: Settings, results: Sequence[Result]) -> tuple[Proposal, ...] | Stop:
         """The method's proposals from 0, as many as the budget holds."""
-        # The method takes a trial that goes on for cheaper than it is, by where it starts from: it may spend that less.
-        spending = dataclasses.replace(settings, budget=settings.budget - reserve(settings.steps))
+        spent = sum(result.cost for result in results)
+        over = Stop(f"the budget of {settings.budget} {self._unit} is spent")
+        spending = within_reserve(settings)
+        if spent > spending.budget:
+            return over
         proposals = self._method.next_trials(spending, results)
         if isinstance(proposals, Stop):
             return Stop(
                 proposals.reason.replace(f"{spending.budget} updates", f"{settings.budget} {self._unit}")
             )
-        left = settings.budget - sum(result.cost for result in results)
+        left = settings.budget - spent
         taken: list[Proposal] = []
         for proposal in proposals:
             if proposal.stop > left:
                 break
             left -= proposal.stop
             taken.append(dataclasses.replace(proposal, start=0))
-        return tuple(taken) or Stop(f"the budget of {settings.budget} {self._unit} is spent")
+        return tuple(taken) or over
 
     def resumable(self, settings: Settings, results: Sequence[Result]) -> frozenset[TrialKey]:
         """None."""
         del settings, results
         return frozenset()
+
+
+def within_reserve(settings: Settings) -> Settings:
+    """What a method may plan with: it takes a trial that goes on for cheaper than it is, by where it starts from."""
+    return dataclasses.replace(settings, budget=settings.budget - reserve(settings.steps))
 
 
 def reserve(steps: int) -> int:
