@@ -1,8 +1,8 @@
 """The engine: how a block takes one step. Operation by operation, as a traced graph, or as one compiled graph.
 
 *Eager* runs `vmap(grad)` anew at each step, and most of a small model's time goes into its layers of dispatch.
-*Traced* records the tensor operations of the gradients once (`make_fx`) and replays them: the same operations in the
-same order. *Compiled* records gradients and update together, and compiles them (TorchInductor).
+*Traced* records the tensor operations of the gradients once (`make_fx`) and replays them, activations turned round
+(`feature_major`). *Compiled* records gradients and update together, and compiles them (TorchInductor).
 
 A graph serves batches of one signature, the full batch; others, such as the short last one of an epoch, go eagerly.
 """
@@ -22,6 +22,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from lrkit.optim.rng import RngState
 from lrkit.training.batches import Batch
 from lrkit.training.population.block import Block
+from lrkit.training.population.feature_major import feature_major
 from lrkit.training.population.generators import are_equal
 from lrkit.training.population.stacked_loss import StackedLoss
 from lrkit.training.population.updates import Tensors
@@ -70,37 +71,38 @@ class Engine:
 
         A member whose loss is not finite keeps the parameters that it had.
         """
-        coefficients = block.update.coefficients(step)
         window = list(window)
         graphed = self.way != "eager" and self._served is not None and signature(window) == self._served
         if graphed and self._unchecked:
             self._unchecked -= 1
-            graphed = self._holds(block, window, coefficients)
+            graphed = self._holds(block, window, step)
         if graphed and self._is_whole(block):
+            coefficients = block.update.coefficients(step)
             graph = self._graph(block, window, coefficients)
-            losses, block.buffers = graph(
+            found, block.buffers = graph(
                 block.trainable, block.constants, block.buffers, block.update.state(), coefficients, window
             )
-            return _numbers(losses)
+            return _numbers(found)
         gradients_of = self._graph(block, window, None) if graphed else self._loss.gradients
-        losses, gradients, block.buffers = gradients_of(
+        found, gradients, block.buffers = gradients_of(
             block.trainable, block.constants, block.buffers, window
         )
-        finite = torch.isfinite(losses)
-        lost = [] if bool(finite.all()) else [i for i, good in enumerate(finite.tolist()) if not good]
+        losses = _numbers(found)
+        lost = [row for row, loss in enumerate(losses) if not math.isfinite(loss)]
         before = {name: tensor[lost] for name, tensor in block.trainable.items()} if lost else {}
-        block.update.apply(block.trainable, gradients, block.update.state(), coefficients)
+        block.update.advance(gradients, step)
         for name, rows in before.items():
             block.trainable[name][lost] = rows
-        return _numbers(losses)
+        return losses
 
     def _is_whole(self, block: Block) -> bool:
         return self.way == "compiled" and block.update.pure
 
-    def _holds(self, block: Block, window: list[Batch], coefficients: list[Tensor]) -> bool:
+    def _holds(self, block: Block, window: list[Batch], step: int) -> bool:
         """Whether the graph does what an eager step does, both on copies."""
         whole = self._is_whole(block)
-        graph = self._graph(block, window, coefficients if whole else None)
+        coefficients = block.update.coefficients(step) if whole else None
+        graph = self._graph(block, window, coefficients)
         by_hand: Graph = _whole_step(self._loss, block) if whole else self._loss.gradients
         before = RngState.capture()
         found: list[list[Tensor]] = []
@@ -134,7 +136,7 @@ class Engine:
         try:
             if coefficients is None:
                 gradients = functools.partial(self._loss.gradients)  # make_fx counts a method's self
-                graph = make_fx(gradients)(trainable, block.constants, buffers, list(window))
+                graph = feature_major(make_fx(gradients)(trainable, block.constants, buffers, list(window)))
             else:
                 state = {name: _copied(tensors) for name, tensors in block.update.state().items()}
                 whole_step = _whole_step(self._loss, block)
@@ -143,7 +145,7 @@ class Engine:
                 )
                 # Random operations as eager mode has them, so that masks are those of a plain run.
                 graph = torch.compile(
-                    traced, dynamic=False, fullgraph=True, options={"fallback_random": True}
+                    feature_major(traced), dynamic=False, fullgraph=True, options={"fallback_random": True}
                 )
         finally:
             rng.restore()

@@ -78,6 +78,10 @@ class ForeignUpdate:
                 moved = parameters[name]
                 moved.sub_(before[name]).mul_(rate).add_(before[name])
 
+    def advance(self, gradients: Tensors, step: int) -> None:
+        """See Update."""
+        self.apply(dict(self._leaves), gradients, {}, self.coefficients(step))
+
     def inherit(self, sources: Sequence[tuple[Any, int]]) -> None:
         """See Update. State of one entry for each member goes row by row, the rest is the first source's."""
         first = sources[0][0]

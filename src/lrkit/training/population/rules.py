@@ -8,7 +8,7 @@ for each member and step, computed ahead on the host, so that an update only rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,9 @@ Coefficients = Mapping[
 ]  # a float where all members agree at all steps, else a tensor (members, 1, ...)
 Flags = Mapping[str, bool]
 State = Mapping[str, Tensor]
+Fused = Callable[
+    [Sequence[Tensor], Sequence[Tensor], Sequence[State], float, Mapping[str, float], Flags, Tensor], None
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Rule:
     coefficients: (t, lr, numbers) -> arrays (steps, members) by name; t is (steps, 1) and counts from 1.
     apply: changes the parameter and its state in place, as the optimizer would.
     start: what a state tensor is filled with at first: 0, or the value of a hyperparameter by name.
+    fused: the same update of one member by one of torch's kernels for the CPU, which reads and writes everything once:
+        (parameters, gradients, states, lr, numbers, flags, t), a list entry for each parameter; None without one.
     counts: (updates done, numbers) -> what torch keeps for each parameter beside these tensors, as one number each.
     """
 
@@ -46,6 +51,7 @@ class Rule:
     coefficients: Callable[[Floats, Floats, Numbers], dict[str, Floats]]
     apply: Callable[[Tensor, Tensor, State, Coefficients, Flags], None]
     start: Mapping[str, str] | None = None
+    fused: Fused | None = None
     counts: Callable[[int, Numbers], dict[str, Floats]] = lambda done, numbers: {
         "step": np.full_like(next(iter(numbers.values())), done)
     }
@@ -113,6 +119,33 @@ def _adam(parameter: Tensor, gradient: Tensor, state: State, c: Coefficients, fl
         state["max_exp_avg_sq"].copy_(second)
     denominator = second.sqrt().div_(c["correction"]).add_(c["eps"])
     parameter.sub_((state["exp_avg"] / denominator).mul_(c["size"]))
+
+
+def _fused_adam(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    states: Sequence[State],
+    lr: float,
+    n: Mapping[str, float],
+    flags: Flags,
+    t: Tensor,
+) -> None:
+    update = torch.ops.aten._fused_adamw_ if flags["decoupled_weight_decay"] else torch.ops.aten._fused_adam_
+    update.default(
+        parameters,
+        gradients,
+        [state["exp_avg"] for state in states],
+        [state["exp_avg_sq"] for state in states],
+        [state["max_exp_avg_sq"] for state in states] if flags["amsgrad"] else [],
+        [t] * len(parameters),
+        lr=lr,
+        beta1=n["betas[0]"],
+        beta2=n["betas[1]"],
+        weight_decay=n["weight_decay"],
+        eps=n["eps"],
+        amsgrad=flags["amsgrad"],
+        maximize=flags["maximize"],
+    )
 
 
 def _nadam_mu(t: Floats, n: Numbers) -> Floats:
@@ -238,6 +271,7 @@ _ADAM = Rule(
     state=lambda flags, n: ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if flags["amsgrad"] else ())),
     coefficients=_adam_coefficients,
     apply=_adam,
+    fused=_fused_adam,
 )
 
 # By exact class: a subclass may do anything, and is run as an optimizer of the user's own.
