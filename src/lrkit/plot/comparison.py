@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["comparison_figure"]
 
 _COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, INK)
-_LINES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+_LINES = ("-", "--", ":")
 _LONGEST_NAME = 34
 _ABOVE = 2.9
 """Height of the upper panels in inches, with their labels."""
@@ -138,11 +138,13 @@ def _draw_standings(
 ) -> None:
     better = "lower" if data["direction"] == "min" else "higher"
     count = len(data["seeds"])
-    dress(ax, xlabel=f"{data['metric']} ({better} is better; {count} seed{'s' if count > 1 else ''})")
+    unequal = len({row["data"] for row in rows if row["lr"] is not None}) > 1
+    note = "\n* trained without the held-out data, which its feedback watches" if unequal else ""
+    dress(ax, xlabel=f"{data['metric']} ({better} is better; {count} seed{'s' if count > 1 else ''}){note}")
     ax.grid(visible=False, axis="y")
     ax.set_ylim(len(rows) - 0.45, -0.55)
     ax.set_yticks(
-        range(len(rows)), [_short(str(row["name"])) for row in rows], parse_math=False, fontsize=LABEL_SIZE
+        range(len(rows)), [_name(row, unequal=unequal) for row in rows], parse_math=False, fontsize=LABEL_SIZE
     )
     ax.tick_params(axis="y", length=0)
     best = rows[0]["mean"] if rows else None
@@ -208,5 +210,7 @@ def _words(row: _Row) -> str:
     return f"{p}, worse" if row["told_apart"] else f"{p}, not told apart"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1].rstrip()}\u2026"
+def _name(row: _Row, *, unequal: bool) -> str:
+    name = str(row["name"])
+    short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1].rstrip()}\u2026"
+    return f"{short} *" if unequal and row["data"] == "search" else short
