@@ -102,7 +102,7 @@ class Range:
             return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
         return (value - self.low) / (self.high - self.low)
 
-    def grid(self, count: int) -> tuple[Value, ...]:
+    def grid(self, count: int) -> tuple[float | int, ...]:
         """At most `count` numbers from end to end, evenly spaced; the middle where `count` is 1. Distinct."""
         if count == 1:
             return (self.at(0.5),)

@@ -1,0 +1,91 @@
+"""Batches: a method says what it would train after finished batches; what is left of the one at hand is found here.
+
+So a batch depends on earlier ones alone, in whatever order and by whomever its trials are trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from lrkit.search.scale import merit
+from lrkit.search.trials import Proposal, Result, Settings, Stop, TrialKey
+
+__all__ = [
+    "AtHand",
+    "NextBatch",
+    "affordable",
+    "batch_at_hand",
+    "cost_of_others",
+    "hopeful_merit",
+    "rest_of_batch",
+]
+
+NextBatch = Callable[[tuple[Result, ...]], tuple[Proposal, ...] | Stop]
+"""From the results of all batches so far, each in its batch's order, to the next batch: none of it was there before."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """The first batch that is not finished, whole, and what is left of it, never nothing; and the results before it."""
+
+    done: tuple[Result, ...]
+    batch: tuple[Proposal, ...]
+    left: tuple[Proposal, ...]
+
+
+def batch_at_hand(results: Sequence[Result], next_batch: NextBatch) -> AtHand | Stop:
+    """Ask for one batch after the other, until there is one that the results do not hold."""
+    reached = {(r.key, r.steps): r for r in results}
+    burst = {r.key: r for r in results if r.diverged}
+    done: tuple[Result, ...] = ()
+    while True:
+        batch = next_batch(done)
+        if isinstance(batch, Stop):
+            return batch
+        found = [_outcome(proposal, reached, burst) for proposal in batch]
+        left = tuple(p for p, result in zip(batch, found, strict=True) if result is None)
+        if left:
+            return AtHand(done, batch, left)
+        done += tuple(result for result in found if result is not None)
+
+
+def rest_of_batch(
+    settings: Settings, results: Sequence[Result], next_batch: NextBatch
+) -> tuple[Proposal, ...] | Stop:
+    """What is left of the batch at hand, as far as the budget reaches."""
+    at_hand = batch_at_hand(results, next_batch)
+    return at_hand if isinstance(at_hand, Stop) else affordable(settings, results, at_hand.left)
+
+
+def affordable(
+    settings: Settings, results: Sequence[Result], proposals: Sequence[Proposal]
+) -> tuple[Proposal, ...] | Stop:
+    """The first of `proposals`, as many as the budget still holds."""
+    budget = settings.budget - sum(result.cost for result in results)
+    spent = accumulate(proposal.cost for proposal in proposals)
+    fitting = tuple(p for p, cost in zip(proposals, spent, strict=True) if cost <= budget)
+    return fitting or Stop(f"the budget of {settings.budget} updates is spent")
+
+
+def cost_of_others(results: Sequence[Result], planned: frozenset[TrialKey]) -> int:
+    """What trials outside a plan have cost: those of the same search under another budget."""
+    return sum(result.cost for result in results if result.key not in planned)
+
+
+def hopeful_merit(settings: Settings, result: Result) -> float:
+    """As low as possible; inf for what diverged or ended worse than it began."""
+    value = merit(result, settings.direction, logarithmic=False)
+    untrained = settings.untrained if settings.direction == "min" else -settings.untrained
+    return float("inf") if abs(untrained) < float("inf") and value > untrained else value
+
+
+def _outcome(
+    proposal: Proposal, reached: dict[tuple[TrialKey, int], Result], burst: dict[TrialKey, Result]
+) -> Result | None:
+    """A trial that diverged will not come further, wherever it is asked to go on."""
+    early = burst.get(proposal.key)
+    if early is not None and early.steps <= proposal.stop:
+        return early
+    return reached.get((proposal.key, proposal.stop))
