@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from lrkit.errors import SpecError, StudyError
 from lrkit.search import Proposal, Result
+from lrkit.search.optuna_file import export_shared_study
 from lrkit.search.optuna_trials import from_trial, to_trial
 from lrkit.search.shared_study import SharedStudy, study_name
 from lrkit.search.space import Choice, Range, Space
@@ -157,6 +158,25 @@ class TestRows:
         assert trials[1].intermediate_values == {4: 0.5}
         assert trials[1].user_attrs["steps"] == 4
         assert best.duration.total_seconds() == pytest.approx(0.1)
+
+    def test_a_shared_study_is_exported_to_a_file(self, join, server, request, tmp_path):
+        import optuna
+        from sqlalchemy.pool import NullPool
+
+        kept = (result(), result(2e-3, steps=4), result(3e-3, diverged=True, objective=math.nan, steps=2))
+        study = join(direction="max")
+        for each in kept:
+            study.add(each)
+        assert export_shared_study(server.url, request.node.name, tmp_path / "study.db") == 3
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{tmp_path / 'study.db'}", engine_kwargs={"poolclass": NullPool}
+        )
+        copy = optuna.load_study(study_name=request.node.name, storage=storage)
+        assert repr(tuple(map(from_trial, copy.trials))) == repr(kept)
+        assert (copy.direction.name, copy.user_attrs) == ("MAXIMIZE", SETTINGS)
+        storage.remove_session()
+        with pytest.raises(StudyError, match="no study 'test_x' at 127"):
+            export_shared_study(server.url, "test_x", tmp_path / "other.db")
 
     def test_a_result_that_nobody_claimed_is_not_kept_twice(self, join):
         study = join()

@@ -29,6 +29,7 @@ _COMMANDS = {
     "search": "Search the learning rate, with an interval, and stop there.",
     "train": "Train a task under a plan.",
     "compare": "Compare schedules, each at a rate tuned for it.",
+    "export-study": "Write the study of a search for Optuna's dashboard.",
     "plot": "Draw schedules, here and as a figure.",
     "schedules": "List the schedules, or explain one.",
     "new-task": "Write a commented task file that runs.",

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lrkit.search.space import Choice, Parameter, Space
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-__all__ = ["from_trial", "to_trial"]
+__all__ = ["from_trial", "quiet_optuna", "to_trial"]
 
 RATES = (1e-9, 1e2)
 """What Optuna is told of the lr's range: one for all trials, or its tools would not compare them."""
@@ -81,6 +82,19 @@ def from_trial(trial: FrozenTrial) -> Result | None:
         metrics=tuple((name, float(value)) for name, value in known["metrics"]),
         values=tuple((name, value) for name, value in known["values"]),
     )
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from announcing each new study on standard error: that is not its user's concern here."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _attributes(result: Result) -> dict[str, Any]:

@@ -70,16 +70,17 @@ class Database:
         given_up = time.monotonic() + (self._patience if patience is None else patience)
         pause = _PAUSES[0]
         while True:
-            # From None below: what the driver's own error carries along may name what the address holds.
             try:
                 with self._engine.begin() as connection:
                     connection.execute(sqlalchemy.text(_FORGOTTEN))
                     return work(connection)
             except _Lost as error:
                 if time.monotonic() >= given_up:
+                    said = self._said(error)
+                    # The error of the driver below may hold what the address does; this one is the same without it.
                     raise StudyError(
-                        f"cannot reach the study's server {self.address}: {self._said(error)}"
-                    ) from None
+                        f"cannot reach the study's server {self.address}: {said}"
+                    ) from ConnectionError(said)
             except (SQLAlchemyError, StorageInternalError) as error:
                 raise StudyError(
                     f"cannot use the study's database {self.address}: {self._said(error)}"
@@ -87,13 +88,17 @@ class Database:
             time.sleep(pause)
             pause = min(2 * pause, _PAUSES[1])
 
-    def optuna_storage(self) -> RDBStorage:
+    def optuna_storage(self, *, make_tables: bool = True) -> RDBStorage:
         """Optuna's storage there, its tables made if they are not; for use in a transaction, see `within`."""
         from optuna.storages import RDBStorage
         from sqlalchemy.pool import NullPool
 
         url = self._url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-        return RDBStorage(url, engine_kwargs={"poolclass": NullPool, "connect_args": _CONNECTING})
+        return RDBStorage(
+            url,
+            engine_kwargs={"poolclass": NullPool, "connect_args": _CONNECTING},
+            skip_table_creation=not make_tables,
+        )
 
     def close(self) -> None:
         """Close the connections; later use makes new ones."""

@@ -15,12 +15,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lrkit.errors import SpecError, StudyError
-from lrkit.search.optuna_trials import from_trial, to_trial
+from lrkit.search.optuna_trials import from_trial, quiet_optuna, to_trial
 from lrkit.search.shared_claims import Desk, lock_tables, make_tables
 from lrkit.search.shared_database import Database, within
 from lrkit.search.space import Space
@@ -94,8 +94,10 @@ class SharedStudy:
         self._heart: _Heart | None = None
         self._database: Database | None = Database(storage, patience=patience)
         try:
-            with _quiet_optuna():
-                self._optuna, study = self._database.transact(self._open)
+            with quiet_optuna():
+                self._optuna, study = self._database.transact(
+                    lambda connection: self._open(connection, settings)
+                )
             self._desk = Desk(study, f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}", grace)
             self._check(settings)
             self._transact(self._desk.beat)
@@ -167,7 +169,7 @@ class SharedStudy:
             self._database.close()
             self._database = None
 
-    def _open(self, connection: Connection) -> tuple[RDBStorage, int]:
+    def _open(self, connection: Connection, settings: Mapping[str, Any]) -> tuple[RDBStorage, int]:
         from optuna.study import StudyDirection
 
         assert self._database is not None
@@ -179,7 +181,10 @@ class SharedStudy:
                 return optuna, optuna.get_study_id_from_name(self.name)
             except KeyError:
                 direction = StudyDirection.MAXIMIZE if self._direction == "max" else StudyDirection.MINIMIZE
-                return optuna, optuna.create_new_study([direction], self.name)
+                study = optuna.create_new_study([direction], self.name)
+                for key, value in settings.items():
+                    optuna.set_study_user_attr(study, key, value)  # for the reader of the dashboard
+                return optuna, study
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         text = json.dumps(dict(settings))
@@ -263,16 +268,3 @@ def _pauses(longest: float) -> Iterator[None]:
         time.sleep(pause)
         yield
         pause = min(1.5 * pause, _POLLING[1])
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Optuna announces each new study on standard error; that is not its user's concern here."""
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
