@@ -13,16 +13,16 @@ from math import isclose
 from operator import index
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.optim.lr_scheduler import _warn_get_lr_called_within_step
 
 from lrkit.errors import SpecError
-from lrkit.lr_scheduler.ahead import CHUNK, Ahead
+from lrkit.lr_scheduler.ahead import Ahead
+from lrkit.lr_scheduler.lead import lead_from
 from lrkit.lr_scheduler.twin import Group, Rate, Twin, like, put, same_in, version_of
 from lrkit.schedule import Schedule
 
-__all__ = ["MOVED", "Chainable", "whole"]
+__all__ = ["LONG", "MOVED", "SHORT", "Chainable", "whole"]
 
 MOVED = "_lrkit_spans"
 """Where a state keeps the (low, span) of each group, if somebody else has moved them."""
@@ -30,24 +30,25 @@ MOVED = "_lrkit_spans"
 _DRIFT = 1e-6
 """How far, relatively, a saved lr may lie off the formula: torch's own drift, in float32 tensors too."""
 
+SHORT, LONG = 32, 4096
+"""How many steps are read ahead at first, and after somebody else has written; twice as many each time, up to LONG."""
+
 
 class Chainable(Twin):
     """Rates that go on from the lr that is found.
 
     `_known` is the step that `_now` belongs to. `_handed` is what `get_lr` last gave, and for which step: a host
-    that writes that itself has changed nothing. `_rows` are the rates to come, by step; `_quiet` says whether it is
-    worth reading them ahead.
+    that writes that itself has changed nothing. `_quiet` says whether it is worth reading ahead, `_reach` how far.
     """
 
-    __slots__ = ("_ahead", "_count", "_handed", "_known", "_lows", "_quiet", "_rows", "_spans", "_versions")
+    __slots__ = ("_ahead", "_handed", "_known", "_lows", "_quiet", "_reach", "_spans", "_versions")
 
     _ahead: Ahead | None
-    _count: int
     _handed: tuple[int, list[float]]
     _known: int
     _lows: list[float]
     _quiet: bool
-    _rows: dict[int, Any]  # a float or a list of them, as `_now`
+    _reach: int
     _spans: list[float]
     _versions: list[tuple[int, int] | None]
 
@@ -81,39 +82,19 @@ class Chainable(Twin):
 
     def step(self, epoch: Any = None) -> None:
         """One step on; see torch's class."""
-        t = self.last_epoch + 1
-        try:
-            row = self._rows[t]
-        except KeyError:
-            row = self._read_ahead(t)
-        if epoch is not None or row is None:
-            self._step_with_care(epoch)
+        t, lead = self.last_epoch + 1, self._lead
+        if lead is not None and epoch is None and lead.write(self.optimizer.param_groups, t):
+            self.last_epoch = t
+            self._step_count += 1
             return
-        now, groups = self._now, self.optimizer.param_groups
-        if row.__class__ is float:
-            for group in groups:
-                if (
-                    group["lr"] is not now
-                ):  # nor is the lr of a group that was added: no two floats are one object
-                    self._take_back(row)
-                    return
-                group["lr"] = row
-        elif len(groups) != self._count:
-            self._step_with_care()
-            return
-        else:
-            for group, rate, held in zip(groups, row, now):  # type: ignore[arg-type]  # noqa: B905 - as long as groups
-                if group["lr"] is not held:
-                    self._take_back(row)
-                    return
-                group["lr"] = rate
-        self.last_epoch = self._known = t
-        self._step_count += 1
-        self._now = row
+        self._halt()
+        self._step_with_care(epoch)
+        self._read_ahead()
 
     def get_lr(self) -> list[Rate]:
         """The rates at `last_epoch`, whichever step the groups are at: the same however often it is asked."""
         _warn_get_lr_called_within_step(self)
+        self._halt()
         ahead, t = self._factors(), self._clock()
         if ahead is None or t is None:
             return super().get_lr()
@@ -195,13 +176,12 @@ class Chainable(Twin):
 
     def _remember(self) -> None:
         super()._remember()
-        self._rows = {}
+        self._lead = None
         self._known = self._clock() or 0
         if not self._lean:
             self._compare()
         self._handed = self._known, []
         self._versions = [version_of(group["lr"]) for group in self.optimizer.param_groups]
-        self._count = len(self._versions)
 
     def _compare(self) -> None:
         """Go on from what a subclass has made of the rates that it was handed."""
@@ -214,10 +194,15 @@ class Chainable(Twin):
             if not same_in(rates[place], handed[place], group["lr"]):
                 self._take(place, rates[place], u)
 
+    def _halt(self) -> None:
+        if self._lead is not None:
+            self._known = self._lead.step + self._offset()
+        super()._halt()
+
     def _forget(self) -> None:
+        super()._forget()
         self._ahead = None
-        self._rows = {}
-        self._quiet = False
+        self._quiet, self._reach = False, SHORT
 
     def _factors(self) -> Ahead | None:
         """What the schedule says, ahead; None for parameters that no schedule takes, which go torch's own way."""
@@ -253,7 +238,7 @@ class Chainable(Twin):
         bases = [float(base) for base in self.base_lrs] + late
         self._lows = [self._low(group) for group in groups]
         self._spans = [base - low for base, low in zip(bases, self._lows, strict=False)]
-        self._rows, self._quiet = {}, False
+        self._quiet = False
 
     def _look(self, ahead: Ahead) -> None:
         """Find what others have done to the lrs since they were last written here."""
@@ -266,7 +251,7 @@ class Chainable(Twin):
             del self._spans[:], self._lows[:]
         if not self._spans:
             self._sit()
-            self._quiet, self._rows = False, {}
+            self._quiet = False
             return
         u, moved = self._factor(ahead, self._known), False
         for place, group in enumerate(groups):
@@ -290,7 +275,7 @@ class Chainable(Twin):
             self._known = handed_at
             self._now = handed
         if not self._quiet:
-            self._rows = {}
+            self._reach = SHORT
 
     def _sit(self) -> None:
         """Take what the groups hold for the lrs of the step that is known."""
@@ -349,38 +334,22 @@ class Chainable(Twin):
         """How far the schedule's step is ahead of `last_epoch`."""
         return 0
 
-    def _read_ahead(self, t: int) -> Any:
-        """The rates of step `t`, with those after it; None where they should be worked out with care."""
+    def _read_ahead(self) -> None:
+        """Work out the steps to come, where nobody else seems to write."""
+        t, groups = self.last_epoch, self.optimizer.param_groups
         if not (self._lean and self._quiet) or self._step_count < 2 or whole(t) is None:
-            return None
-        ahead, count = self._factors(), self._count
+            return
+        ahead = self._factors()
         if ahead is None or any(version is not None for version in self._versions):
-            return None
-        alike = len({*zip(self._lows, self._spans, strict=True)}) == 1
-        stop = t + (CHUNK if alike else max(16, 4 * CHUNK // count))
-        turning = self._turning(t - 1)
+            return
+        stop, turning = t + 1 + self._reach, self._turning(t)
         if turning is not None and turning < stop and self._is_moved():
-            if turning < t:
-                return None
             stop = turning + 1
+        if stop <= t + 1:
+            return
         units = ahead.chunk(t + self._offset(), stop + self._offset())
-        if alike:
-            rows = (self._lows[0] + self._spans[0] * units).tolist()
-        else:
-            rows = (np.array(self._lows) + np.outer(units, self._spans)).tolist()
-            self._now = self._rates()
-        self._rows = dict(zip(range(t, stop), rows, strict=True))
-        return rows[0]
-
-    def _take_back(self, row: Any) -> None:
-        """Somebody else has written an lr: step again, slowly, from what the groups held."""
-        groups = self.optimizer.param_groups
-        for group, rate, held in zip(
-            groups, row if isinstance(row, list) else [row] * len(groups), self._rates(), strict=True
-        ):
-            if group["lr"] is rate:
-                group["lr"] = held
-        self._step_with_care()
+        self._lead = lead_from(t, groups, self._now, self._lows, self._spans, units)
+        self._reach = min(2 * self._reach, LONG)
 
 
 def whole(step: Any) -> int | None:

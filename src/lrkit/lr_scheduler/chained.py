@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 from torch.optim import lr_scheduler as stock
 from torch.optim.lr_scheduler import LRScheduler
 
-from lrkit.lr_scheduler.ahead import CHUNK
-from lrkit.lr_scheduler.chainable import MOVED, Chainable
+from lrkit.lr_scheduler.chainable import LONG, MOVED, SHORT, Chainable
 from lrkit.lr_scheduler.joint import Joint, asked, leap, undo, write_bases
-from lrkit.lr_scheduler.twin import Defects, Rate, as_defects
+from lrkit.lr_scheduler.lead import Follow, lead_from
+from lrkit.lr_scheduler.twin import Defects, Rate, Twin, as_defects
 
 __all__ = ["ChainedScheduler"]
 
@@ -26,10 +26,10 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
     it multiplies in each group: the base lr, unless somebody else has written an lr.
     """
 
-    __slots__ = ("_count", "_rows", "_spans")
+    __slots__ = ("_follow", "_reach", "_spans")
 
-    _count: int
-    _rows: dict[int, Any]
+    _follow: Follow | None  # what members have while the chain leads
+    _reach: int
     _spans: list[float]
 
     def __init__(
@@ -46,35 +46,22 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
 
     def step(self) -> None:  # type: ignore[override]  # as torch's
         """One step on."""
-        members, rows = self._schedulers, self._rows
-        groups, now = self.optimizer.param_groups, self._now
-        done = members[0].last_epoch if rows else -1  # a chain within a chain has no last_epoch, nor rows
-        row = rows.get(done + 1)
-        if row is None or len(groups) != self._count:
+        lead, follow, members = self._lead, self._follow, self._schedulers
+        if lead is None:
+            self._step_members()
+            return
+        done = lead.step
+        for member in members:
+            if member._lead is not follow or member.last_epoch != done:
+                self._step_members()
+                return
+        done += 1
+        if not lead.write(self.optimizer.param_groups, done):
             self._step_members()
             return
         for member in members:
-            if member._rows is not rows or member.last_epoch != done:
-                self._step_members()
-                return
-        if row.__class__ is float:
-            for group in groups:
-                if group["lr"] is not now:
-                    self._take_back(row)
-                    return
-                group["lr"] = row
-        else:
-            for group, rate, held in zip(groups, row, now):  # type: ignore[arg-type]  # noqa: B905 - as long as groups
-                if group["lr"] is not held:
-                    self._take_back(row)
-                    return
-                group["lr"] = rate
-        done += 1
-        for member in members:
-            member.last_epoch = member._known = done
+            member.last_epoch = done
             member._step_count += 1
-            member._now = row
-        self._now = row
 
     def get_lr(self) -> list[Rate]:
         """The rates at the members' `last_epoch`."""
@@ -96,13 +83,14 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
 
     def _step_members(self) -> None:
         """Step each member, and see whether their product can be read ahead."""
+        for member in self._schedulers:
+            if isinstance(member, Twin):
+                member._halt()
+        self._halt()
         plain = self._is_plain()
         if not plain:
             self._spans = []
         quiet = plain and self._find_spans()
-        for member in self._schedulers:
-            if self._rows and member._rows is self._rows:
-                member._rows = {}  # the product's, not its own
         for member in self._schedulers:
             member.step()
         groups = self.optimizer.param_groups
@@ -111,8 +99,6 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
             for group, span in zip(groups, self._spans, strict=True):
                 group["lr"] = span * u  # the members' steps give the same but for their rounding
         self._remember()
-        self._count = len(groups)
-        self._rows = {}
         if plain and self._spans:
             for member in self._schedulers:
                 member._remember()
@@ -167,38 +153,29 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
         start = members[0].last_epoch + 1
         if any(member.last_epoch != start - 1 for member in members):
             return  # not in step with each other
-        alike = self._spans.count(self._spans[0]) == len(self._spans)
-        count = CHUNK if alike else max(16, 4 * CHUNK // len(self._spans))
         turnings = [turning for m in members if (turning := m._turning(start - 1)) is not None]
-        count = min([count, *(turning + 1 - start for turning in turnings)])
+        count = min([self._reach, *(turning + 1 - start for turning in turnings)])
         if count < 1:
             return
-        units = np.ones(count)
+        units = np.ones(count + 1)
         for member in members:
-            units = units * member._factors().chunk(member.last_epoch + 1, member.last_epoch + 1 + count)
-        rows = (self._spans[0] * units).tolist() if alike else np.outer(units, self._spans).tolist()
-        if not alike:
-            self._now = self._rates()
-        self._rows = dict(zip(range(start, start + count), rows, strict=True))
+            units = units * member._factors().chunk(start - 1, start + count)
+        spans = self._spans
+        self._lead = lead_from(
+            start - 1, self.optimizer.param_groups, self._now, [0.0] * len(spans), spans, units
+        )
+        self._follow = Follow(self._lead)
+        self._reach = min(2 * self._reach, LONG)
         for member in members:
-            member._rows, member._quiet, member._spans, member._lows = self._rows, False, [], []
+            member._lead, member._quiet, member._spans, member._lows = self._follow, False, [], []
 
     def _part(self) -> None:
         """Let the members stand on their own again."""
-        if self._rows:
-            for member in self._schedulers:
-                if member._rows is self._rows:
-                    member._sit()
-        self._rows = {}
-
-    def _take_back(self, row: Any) -> None:
-        """Somebody else has written an lr: step again, slowly, from what the groups held."""
-        groups = self.optimizer.param_groups
-        rates = row if isinstance(row, list) else [row] * len(groups)
-        for group, rate, held in zip(groups, rates, self._rates(), strict=True):
-            if group["lr"] is rate:
-                group["lr"] = held
-        self._step_members()
+        for member in self._schedulers if self._lead is not None else ():
+            if member._lead is self._follow:
+                member._halt()
+                member._sit()
+        self._halt()
 
     def _initial_step(self) -> None:
         """Begin anew as the first member of a sequence: torch would do the second step's work as well."""
@@ -222,4 +199,5 @@ class ChainedScheduler(Joint, stock.ChainedScheduler):
         self._remember()
 
     def _forget(self) -> None:
-        self._rows, self._count = {}, -1
+        super()._forget()
+        self._follow, self._reach = None, SHORT

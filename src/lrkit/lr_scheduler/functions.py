@@ -40,19 +40,40 @@ class LambdaLR(Overwriting, stock.LambdaLR):
         """The rates at `last_epoch`."""
         _warn_get_lr_called_within_step(self)
         self._take_in()
-        factors = _factors(self.lr_lambdas, self.last_epoch)
-        return [base * factor for base, factor in zip(self.base_lrs, factors, strict=True)]
+        return self._rates_at(self.last_epoch)
 
-    def _rates_at(self, t: int) -> Any:  # whatever numbers the user's function gives
-        lambdas, bases = self.lr_lambdas, self.base_lrs
-        function, base, count = lambdas[0], bases[0], len(bases)
-        if count > 1 and lambdas.count(function) < len(lambdas):
-            return [each * f(t) for each, f in zip(bases, lambdas, strict=True)]
-        factor = function(t)
-        if count > 1 and bases.count(base) < count:
-            return [each * factor for each in bases]
-        rate = base * factor
-        return rate if rate.__class__ is float else [rate] * count
+    def step(self, epoch: Any = None) -> None:
+        """One step on; see torch's class."""
+        t, groups, lambdas = self.last_epoch + 1, self.optimizer.param_groups, self.lr_lambdas
+        last, function = groups[-1], lambdas[0]
+        if (
+            last is not self._last
+            or epoch is not None
+            or last["lr"].__class__ is not float
+            or lambdas.count(function) < len(lambdas)
+        ):
+            super().step(epoch)
+            return
+        factor, bases, count = function(t), self.base_lrs, self._count
+        base = bases[0]
+        rate: Any = base * factor  # whatever number the user's function gives
+        if rate.__class__ is float and (count == 1 or (bases[-1] == base and bases.count(base) == count)):
+            for group in groups:
+                group["lr"] = rate
+            self._now = rate
+        else:
+            rates: list[Any] = []
+            for group, base in zip(groups, bases):  # noqa: B905 - as long as groups
+                group["lr"] = rate = base * factor
+                rates.append(rate)
+            self._now = rates
+        self.last_epoch = t
+        self._step_count += 1
+
+    def _rates_at(self, t: int) -> list[Any]:
+        return [
+            base * factor for base, factor in zip(self.base_lrs, _factors(self.lr_lambdas, t), strict=True)
+        ]
 
     def _late(self, place: int, group: Group) -> None:
         super()._late(place, group)
@@ -113,22 +134,44 @@ class MultiplicativeLR(Overwriting, stock.MultiplicativeLR):
         super()._remember()
         self._known, self._handed = self.last_epoch, (self.last_epoch, [])
 
-    def _rates_at(self, t: int) -> Any:  # as LambdaLR
-        lambdas, groups, now = self.lr_lambdas, self.optimizer.param_groups, self._now
+    def step(self, epoch: Any = None) -> None:
+        """One step on; see torch's class."""
+        t, groups, lambdas, now = self.last_epoch + 1, self.optimizer.param_groups, self.lr_lambdas, self._now
+        last, function = groups[-1], lambdas[0]
+        if (
+            last is not self._last
+            or epoch is not None
+            or last["lr"].__class__ is not float
+            or self._known != t - 1
+            or lambdas.count(function) < len(lambdas)
+        ):
+            super().step(epoch)
+            return
+        factor = function(t)
+        if now.__class__ is float and factor.__class__ is float:
+            rate, others = now * factor, False
+            for group in groups:
+                if group["lr"] is now:
+                    group["lr"] = rate
+                else:
+                    group["lr"] *= factor
+                    others = True
+            self._now = [group["lr"] for group in groups] if others else rate
+        else:
+            rates: list[float] = []
+            for group in groups:
+                group["lr"] = rate = group["lr"] * factor
+                rates.append(rate)
+            self._now = rates
+        self.last_epoch = self._known = t
+        self._step_count += 1
+
+    def _rates_at(self, t: int) -> Any:  # as LambdaLR; here only where the functions are not all the same
         if self._known != t - 1:
             return None
         self._known = t
-        function, count = lambdas[0], len(lambdas)
-        if count > 1 and lambdas.count(function) < count:
-            return [group["lr"] * f(t) for group, f in zip(groups, lambdas, strict=True)]
-        factor = function(t)
-        if now.__class__ is float and factor.__class__ is float:
-            for group in groups:
-                if group["lr"] is not now:
-                    break
-            else:
-                return now * factor
-        return [group["lr"] * factor for group in groups]
+        pairs = zip(self.optimizer.param_groups, self.lr_lambdas, strict=True)
+        return [group["lr"] * f(t) for group, f in pairs]
 
     def _late(self, place: int, group: Group) -> None:
         super()._late(place, group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as stock
 
@@ -53,22 +54,22 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
         ):
             self._turn(epoch)
             return
-        if self._count == 1:
-            low, ahead = self.eta_min, self._ahead
-            self._now = last["lr"] = low + (self.base_lrs[0] - low) * ahead[at]  # type: ignore[index, assignment]  # read in `_turn`
-            self.T_cur = at
-            self.last_epoch += 1
-            return
+        low: Any = self.eta_min
+        bases: list[Any] = self.base_lrs
+        u = self._ahead[at]  # type: ignore[index]  # read in `_turn`
+        base, count = bases[0], self._count
+        if count == 1 or (bases[-1] == base and bases.count(base) == count):
+            self._now = rate = low + (base - low) * u
+            for group in groups:
+                group["lr"] = rate
+        else:
+            rates: list[float] = []
+            for group, base in zip(groups, bases):  # noqa: B905 - as long as groups
+                group["lr"] = rate = low + (base - low) * u
+                rates.append(rate)
+            self._now = rates
         self.T_cur = at
         self.last_epoch += 1
-        rates = self._rates_at(at)
-        if rates.__class__ is float:
-            for group in groups:
-                group["lr"] = rates
-        else:
-            for group, rate in zip(groups, rates):  # type: ignore[arg-type]  # noqa: B905 - a list, as long as groups
-                group["lr"] = rate
-        self._now = rates
 
     def _turn(self, epoch: Any) -> None:
         """A step that may begin a cycle, as torch takes it (which counts no `_step_count` here)."""
@@ -129,6 +130,11 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
             rate = low + (base - low) * u
             return rate if rate.__class__ is float else [float(rate)] * count
         return [float(low + (each - low) * u) for each in bases]
+
+    def _remember(self) -> None:
+        super()._remember()
+        if any(isinstance(level, Tensor) for level in (*self.base_lrs, self.eta_min)):
+            self._last = None  # what is computed from tensors has to be made plain
 
     def _forget(self) -> None:
         super()._forget()

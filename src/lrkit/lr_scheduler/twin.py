@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrkit.errors import SpecError, did_you_mean
+from lrkit.lr_scheduler.lead import Group, Lead
 
 __all__ = [
     "After",
@@ -35,7 +36,6 @@ __all__ = [
     "version_of",
 ]
 
-Group = dict[str, Any]  # of an optimizer, as torch types it
 Rate = float | Tensor
 
 After = Literal["stock", "hold"]
@@ -84,10 +84,13 @@ class Twin(LRScheduler):
     very object. A rate that a group keeps in a tensor is in it as a plain number.
     """
 
-    __slots__ = ("_now", "after", "defects")
+    __slots__ = ("_lead", "_now", "after", "defects")
 
     after: After
     defects: Defects
+    _lead: (
+        Lead | None
+    )  # what is read ahead, in the classes that go on from what they find; `_now` is in it then
     _now: float | list[float]
 
     _lean = True
@@ -106,6 +109,7 @@ class Twin(LRScheduler):
         del arguments, options
         made = super().__new__(cls)
         made.__dict__ = {}
+        made._lead, made._now = None, []
         return made
 
     @property
@@ -117,6 +121,7 @@ class Twin(LRScheduler):
 
     @_last_lr.setter
     def _last_lr(self, rates: Sequence[Rate]) -> None:
+        self._halt()
         self._now = [float(rate) for rate in rates]
 
     def state_dict(self) -> dict[str, Any]:
@@ -151,8 +156,14 @@ class Twin(LRScheduler):
         """Take the fields of a state, which are torch's."""
         super().load_state_dict(state)
 
+    def _halt(self) -> None:
+        """Stand where what was read ahead has led to, without it."""
+        if self._lead is not None:
+            self._now, self._lead = self._lead.now, None
+
     def _forget(self) -> None:
         """Drop what was read ahead."""
+        self._halt()
 
     def _initial_step(self) -> None:
         if self.defects == "mended" and self.last_epoch >= 0:
@@ -179,7 +190,7 @@ class Twin(LRScheduler):
 
     def _rates(self) -> list[float]:
         """What was last written, group by group."""
-        now = self._now
+        now = self._now if self._lead is None else self._lead.now
         return list(now) if isinstance(now, list) else [now] * len(self.optimizer.param_groups)
 
     def _remember(self) -> None:
