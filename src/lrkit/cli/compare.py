@@ -42,9 +42,8 @@ __all__ = ["command"]
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes side by side, each with its share of the cores.",
+    metavar="N",
+    help="Processes side by side; by default one for each core of a CPU, 4 at most.",
 )
 @options.data_option
 @options.device_option
@@ -66,7 +65,7 @@ def command(
     direction: Literal["min", "max"] | None,
     equal_data: bool,
     seed: int | None,
-    workers: int,
+    workers: int | None,
     data: Path | None,
     device: str | None,
     out: Path | None,
@@ -86,10 +85,10 @@ def command(
     from lrkit.tuning import compare_schedules
 
     with reporting(as_json=as_json) as reporter:
-        loaded = given_task(task, data=data, device=device, seed=seed)
+        given_task(task, data=data, device=device, seed=seed)
         session.folder = new_run_folder(task) if out is None else out
         comparison = compare_schedules(
-            loaded if workers == 1 else task,
+            task,
             specs,
             seeds=seeds,
             epochs=epochs,
@@ -100,7 +99,7 @@ def command(
             equal_data=equal_data,
             seed=seed,
             workers=workers,
-            data=None if workers == 1 else data,
+            data=data,
             out=session.folder,
             device=device,
             plots=plots,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +17,9 @@ from lrkit.search.limits import Limits
 from lrkit.search.locking import WriterLock
 from lrkit.training import SILENT, Reporter, Task, choose_device, load_task
 from lrkit.tuning.comparing.course import Course, final_seeds, parts_of, ready_jobs
-from lrkit.tuning.comparing.crew import Source, do_all_here, do_all_in_processes
+from lrkit.tuning.comparing.crew import Source, do_all_here, do_all_in_processes, usual_workers
 from lrkit.tuning.comparing.given import Given, checked_plans, figure_of, named_specs
-from lrkit.tuning.comparing.jobs import FinalJob, Job, Rules
+from lrkit.tuning.comparing.jobs import Job, Rules
 from lrkit.tuning.comparing.ledger import Ledger
 from lrkit.tuning.comparing.result import Comparison, conclude
 from lrkit.tuning.pictures import check_pictures
@@ -46,7 +45,7 @@ def compare_schedules(
     direction: Literal["min", "max"] | None = None,
     equal_data: bool = False,
     seed: int | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     data: str | Path | None = None,
     out: str | Path | None = None,
     device: str | None = None,
@@ -64,71 +63,55 @@ def compare_schedules(
     metric, direction: the figure that the final trainings are compared by; by default the task's objective, which is
         what the rates are tuned for. It is measured on the test data, on the validation data where there are none.
     equal_data: leave the held-out part out of every final training, as schedules with feedback have to that watch it.
-    workers: processes side by side; each takes one search or one final training at a time.
+    workers: processes side by side, each with one search or one final training at a time. By default one for each core
+        of a CPU, 4 at most, for a task given by its name; else the work is done in this process.
     out: a folder for `comparison.json`, the studies and the figure: the same call goes on there. None keeps nothing.
 
     The first schedule is searched from the range test's bracket. Its best rate times the ratio of the two convex bounds
     (`convex_bound`) is where each other one is searched, half a decade to each side; a search goes further by itself
-    where the best is at an end. Rates are chosen by validation data alone; test data are read after all else.
+    where the best is at an end. Rates are chosen by validation data alone, test data are read by final trainings.
 
     Raises SpecError that names every schedule that is wrong before anything is trained, StudyError for a budget that is
     too small and for a folder that cannot be used or holds another comparison, NoAnswer where nothing can be trained.
     """
     named = named_specs(specs)
     _whole("seeds", seeds)
-    _whole("workers", workers)
-    task, source = _resolved(task, data=data, seed=seed, device=device, workers=workers)
+    task, source = _resolved(task, data=data, seed=seed, device=device, workers=workers, schedules=len(named))
     figure, towards = figure_of(task, metric, direction)
     if plots and out is not None:
         check_pictures()
     plans = checked_plans(task, named, epochs=epochs, steps=steps, device=device)
     length = next(iter(plans.values())).horizon.steps
     limit = Limits.of(length, TRAININGS * length if budget is None else budget, bracket=SWEPT).budget
+    on: Literal["test", "validation"] = "validation" if task.test is None else "test"
+    course = Course(
+        plans=plans,
+        parts=parts_of(task, plans, on=on, equal_data=equal_data),
+        seeds=final_seeds(task, seeds),
+        on=on,
+    )
+    settings = {
+        "task": task.name,
+        "objective": task.objective,
+        "compared by": f"{on} {figure}",
+        "direction": towards,
+        "schedules": [[name, str(spec)] for name, spec in named.items()],
+        "steps": length,
+        "optimizer": next(iter(plans.values())).optimizer.name,
+        "budget": limit,
+        "seed": task.seed,
+        "seeds": seeds,
+        "equal data": equal_data,
+        "device": choose_device(device or task.device).type,
+    }
     with _folder(out) as folder:
         rules = Rules(
             epochs=epochs, steps=steps, budget=limit, seed=task.seed, device=device, folder=str(folder)
         )
-        on: Literal["test", "validation"] = "validation" if task.test is None else "test"
-        course = Course(
-            plans=plans,
-            parts=parts_of(task, plans, on=on, equal_data=equal_data),
-            seeds=final_seeds(task, seeds),
-            on=on,
-        )
-        settings = {
-            "task": task.name,
-            "objective": task.objective,
-            "compared by": f"{on} {figure}",
-            "direction": towards,
-            "schedules": [[name, str(spec)] for name, spec in named.items()],
-            "steps": length,
-            "optimizer": next(iter(plans.values())).optimizer.name,
-            "budget": limit,
-            "seed": task.seed,
-            "seeds": seeds,
-            "equal data": equal_data,
-            "device": choose_device(device or task.device).type,
-        }
         ledger = Ledger(folder, settings, {name: str(spec) for name, spec in named.items()})
         if ledger.range_test is None:
             ledger.keep_range_test(_range_test(task, length, device=device, reporter=reporter))
-
-        def ready() -> Iterator[Job]:
-            return ready_jobs(course, ledger.schedules, ledger.range_test)
-
-        doing = (
-            do_all_here(ready, task, rules, reporter)
-            if source is None
-            else do_all_in_processes(ready, source, rules, workers=workers)
-        )
-        if source is not None:
-            reporter.stage("comparison", len(named) * (limit + seeds * length))
-        with closing(doing):
-            for job, answer in doing:
-                ledger.keep(job, answer)
-                (folder / job.folder / "checkpoint.pt").unlink(missing_ok=True)
-                if source is not None:
-                    reporter.advance(**_told(job, answer))
+        _carry_out(course, ledger, task, source, rules, reporter)
         comparison = conclude(
             ledger.schedules,
             task=task.name,
@@ -142,13 +125,33 @@ def compare_schedules(
             shared_updates=int((ledger.range_test or {"steps": 0})["steps"]),
             out=None if out is None else folder,
         )
-        if comparison.schedules[0].lr is None:
+        if all(one.lr is None for one in comparison.schedules):
             raise NoAnswer(f"no schedule can be trained: {comparison.schedules[0].reason}")
         if out is not None:
             ledger.write(comparison.to_dict())
             if plots:
                 save_figure(comparison.plot(), folder / "comparison.png")
     return comparison
+
+
+def _carry_out(
+    course: Course, ledger: Ledger, task: Task, source: Source | None, rules: Rules, reporter: Reporter
+) -> None:
+    """Do every job that is left, each kept before the next begins."""
+
+    def ready() -> Iterator[Job]:
+        return ready_jobs(course, ledger.schedules, ledger.range_test)
+
+    if source is None:
+        doing = do_all_here(ready, task, rules, reporter)
+    else:
+        length = next(iter(course.plans.values())).horizon.steps
+        reporter.stage("comparison", len(course.plans) * (rules.budget + len(course.seeds) * length))
+        doing = do_all_in_processes(ready, source, rules, reporter=reporter)
+    with closing(doing):
+        for job, answer in doing:
+            ledger.keep(job, answer)
+            (Path(rules.folder) / job.folder / "checkpoint.pt").unlink(missing_ok=True)  # of no further use
 
 
 @contextmanager
@@ -167,19 +170,28 @@ def _folder(out: str | Path | None) -> Iterator[Path]:
 
 
 def _resolved(
-    task: Task | str, *, data: str | Path | None, seed: int | None, device: str | None, workers: int
+    task: Task | str,
+    *,
+    data: str | Path | None,
+    seed: int | None,
+    device: str | None,
+    workers: int | None,
+    schedules: int,
 ) -> tuple[Task, Source | None]:
     """The task, and from where workers get it; None where the work is done in this process."""
+    if workers is not None:
+        _whole("workers", workers)
     changes: dict[str, Any] = {} if seed is None else {"seed": seed}
     if device is not None:
         changes["device"] = device
     if isinstance(task, str):
-        loaded = load_task(task, data=data)
-        source = Source(task, None if data is None else str(data), changes) if workers > 1 else None
-        return dataclasses.replace(loaded, **changes), source
+        loaded = dataclasses.replace(load_task(task, data=data), **changes)
+        count = usual_workers(choose_device(loaded.device), schedules) if workers is None else workers
+        source = Source(task, None if data is None else str(data), changes, count)
+        return loaded, source if count > 1 else None
     if data is not None:
         raise SpecError("data= is for a task given by its name: this one has its data")
-    if workers > 1:
+    if workers is not None and workers > 1:
         raise SpecError(
             f"workers={workers} load the task themselves: pass its name, a built-in one or 'path/to/file.py:task'"
         )
@@ -199,17 +211,6 @@ def _range_test(task: Task, length: int, *, device: str | None, reporter: Report
         reporter=reporter,
     )
     return found.to_dict()
-
-
-def _told(job: Job, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reporter is told of a job that another process did."""
-    if isinstance(job, FinalJob):
-        loss = answer["final"]["metrics"].get("loss")
-        return {"steps": answer["final"]["steps"], "loss": math.nan if loss is None else loss, "lr": job.lr}
-    found = answer.get("search")
-    if found is None:
-        return {"steps": 0, "loss": math.nan, "lr": math.nan}
-    return {"steps": found["member_steps"], "loss": found["fitted"], "lr": found["lr"]}
 
 
 def _whole(name: str, value: object) -> None:

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,26 +24,37 @@ import torch
 
 from lrkit import errors
 from lrkit.errors import LrkitError, StudyError, TaskError
-from lrkit.training import SILENT, Reporter, Task, load_task
+from lrkit.training import Reporter, Task, load_task
 from lrkit.tuning.comparing.jobs import Job, Rules, do_job
 
-__all__ = ["Ready", "Source", "do_all_here", "do_all_in_processes"]
+__all__ = ["Ready", "Source", "do_all_here", "do_all_in_processes", "usual_workers"]
+
+MOST_WORKERS = 4
+"""As many processes at most unless more are asked for: each holds the task's data."""
 
 _PATIENCE = 5.0
 """Seconds that a worker has to end by itself when it is told to."""
+_REPORTED_EVERY = 1.0
+"""Seconds between two reports of a worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """From where a worker gets the task: what `load_task` takes, and what is put in place of the task's own."""
+    """From where so many workers get the task: what `load_task` takes, and what is put in place of the task's own."""
 
     name: str
     data: str | None
     changes: dict[str, Any]
+    workers: int
 
 
 Ready = Callable[[], Iterable[Job]]
 """What can be done now. Asked again after each answer, which whoever takes it has kept by then."""
+
+
+def usual_workers(device: torch.device, schedules: int) -> int:
+    """A process for each core of a CPU, 4 at most, for two with a thread each do more than one with two; else one."""
+    return min(os.cpu_count() or 1, MOST_WORKERS, schedules) if device.type == "cpu" else 1
 
 
 def do_all_here(
@@ -54,14 +66,14 @@ def do_all_here(
 
 
 def do_all_in_processes(
-    ready: Ready, source: Source, rules: Rules, *, workers: int
+    ready: Ready, source: Source, rules: Rules, *, reporter: Reporter
 ) -> Generator[tuple[Job, dict[str, Any]], None, None]:
-    """As `do_all_here`, by `workers` processes side by side, in the order in which they finish.
+    """As `do_all_here`, by processes side by side, in the order in which they finish.
 
     Each has its share of the processor's cores for threads. An error in one ends all of them and is raised here, with
     the worker's own message. Raises StudyError when a worker dies.
     """
-    with _crew(source, rules, workers) as members:
+    with _crew(source, rules) as members:
         busy: dict[Connection, Job] = {}
         while True:
             taken = {job.folder for job in busy.values()}
@@ -72,18 +84,20 @@ def do_all_in_processes(
                 busy[connection] = job
             if not busy:
                 return
-            connection = next(one for one in wait(list(busy)) if isinstance(one, Connection))
-            job = busy.pop(connection)
-            yield job, _received(connection, members[connection], job)
+            ready_to_read = wait(list(busy))
+            for connection in [one for one in members if one in ready_to_read]:
+                answer = _received(connection, members[connection], busy[connection], reporter)
+                if answer is not None:
+                    yield busy.pop(connection), answer
 
 
 @contextmanager
-def _crew(source: Source, rules: Rules, workers: int) -> Iterator[dict[Connection, BaseProcess]]:
+def _crew(source: Source, rules: Rules) -> Iterator[dict[Connection, BaseProcess]]:
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, (os.cpu_count() or 1) // source.workers)
     crew: dict[Connection, BaseProcess] = {}
     try:
-        for _ in range(workers):
+        for _ in range(source.workers):
             mine, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, source, rules, threads))
             process.start()
@@ -101,7 +115,10 @@ def _crew(source: Source, rules: Rules, workers: int) -> Iterator[dict[Connectio
                 member.join()
 
 
-def _received(connection: Connection, process: BaseProcess, job: Job) -> dict[str, Any]:
+def _received(
+    connection: Connection, process: BaseProcess, job: Job, reporter: Reporter
+) -> dict[str, Any] | None:
+    """The answer of a job; None where the message was about how it goes."""
     try:
         kind, content = connection.recv()
     except (EOFError, ConnectionResetError) as error:
@@ -112,6 +129,13 @@ def _received(connection: Connection, process: BaseProcess, job: Job) -> dict[st
         ) from error
     if kind == "answer":
         return dict(content)
+    if kind == "advance":
+        steps, loss, lr = content
+        reporter.advance(steps, loss=loss, lr=lr)
+        return None
+    if kind == "note":
+        reporter.note(f"{job.name}: {content}")
+        return None
     name, message, told = content
     known = getattr(errors, name, None)
     if known is None or not issubclass(known, LrkitError):
@@ -134,11 +158,41 @@ def _serve(connection: Connection, source: Source, rules: Rules, threads: int) -
             if task is None:
                 loaded = load_task(source.name, data=None if source.data is None else Path(source.data))
                 task = dataclasses.replace(loaded, **source.changes)
-            connection.send(("answer", do_job(job, task, rules, SILENT)))
+            relay = _Relay(connection)
+            answer = do_job(job, task, rules, relay)
+            relay.close()
+            connection.send(("answer", answer))
         except BrokenPipeError:
             return
         except Exception as error:
             connection.send(("error", (type(error).__name__, str(error), traceback.format_exc())))
+
+
+class _Relay:
+    """A worker's reporter: what it is told goes to whoever started the worker, about once a second."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._steps, self._told = 0, time.monotonic()
+        self._newest = (float("nan"), float("nan"))
+
+    def stage(self, name: str, total: int) -> None:
+        del name, total  # the comparison is one stage
+
+    def advance(self, steps: int, *, loss: float, lr: float) -> None:
+        self._steps += steps
+        self._newest = (loss, lr)
+        if time.monotonic() - self._told >= _REPORTED_EVERY:
+            self.close()
+
+    def note(self, text: str) -> None:
+        self._connection.send(("note", text))
+
+    def close(self) -> None:
+        """Send what has not been sent."""
+        if self._steps:
+            self._connection.send(("advance", (self._steps, *self._newest)))
+        self._steps, self._told = 0, time.monotonic()
 
 
 def _leave_with_parent() -> None:
