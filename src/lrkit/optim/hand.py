@@ -113,24 +113,25 @@ class Hand:
             self.step += 1
             self.take_in(optimizer)
             return
-        if self._wrote is not None and groups[0]["lr"] is not self._wrote:
+        wrote = self._wrote
+        if wrote is not None and groups[0]["lr"] is not wrote:
             self._notice(groups[0]["lr"])
         step = self.step = self.step + 1
         if step < self._short_until:
-            factor = self._factors[step - self._start]
-            if self._lr is not None:
-                self._wrote = lr = self._lr * factor
+            factor, base = self._factors[step - self._start], self._lr
+            if base is not None:
+                self._wrote = lr = base * factor
                 for group in groups:
                     group["lr"] = lr
             else:
-                for group, base in zip(groups, self._lrs):  # noqa: B905 - before_update has counted
-                    group["lr"] = base * factor
+                for group, own in zip(groups, self._lrs):  # noqa: B905 - before_update has counted
+                    group["lr"] = own * factor
                 self._wrote = groups[0]["lr"]
         elif step < self._plain_until:
             place = step - self._start
             for lane in self.lanes:
                 groups[lane.place][lane.key] = lane.values[place]
-            if self._wrote is not None:
+            if wrote is not None:
                 self._wrote = groups[0]["lr"]
         else:
             self.write(optimizer)
@@ -333,8 +334,9 @@ class Hand:
         self._forget()
         start, end = self.step, self.horizon.steps
         # Not across the end of the run, where there is something to say or to refuse.
-        border = end if start < end else end + 1 if start == end else start + CHUNK
-        stop = min(start + CHUNK, border)
+        reach = 4 * CHUNK if self._short else CHUNK  # one list for all groups, or one for each
+        border = end if start < end else end + 1 if start == end else start + reach
+        stop = min(start + reach, border)
         for ahead in {id(lane.ahead): lane.ahead for lane in self.lanes}.values():
             ahead.read(start, stop)
         factors: list[float] = []
