@@ -83,8 +83,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], tuple[Result, ...]]:
         raise StudyError(f"no study in {folder}: there is no {file.name}; name the run folder of a search")
     with tempfile.TemporaryDirectory(prefix="lrkit-") as spare:
         try:
+            # Read-write, though nothing is written: who may only read cannot take its part of the log away again.
             with (
-                closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as source,
+                closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True)) as source,
                 closing(sqlite3.connect(Path(spare) / file.name)) as copy,
             ):
                 source.backup(copy)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lrkit.search.space import Choice, Parameter, Space
-from lrkit.search.trials import Result, Value
+from lrkit.search.trials import Result
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -49,14 +49,15 @@ def to_trial(
 
     failed = result.diverged or math.isnan(result.objective)
     state = TrialState.PRUNED if result.steps < steps else TrialState.COMPLETE
-    chosen = {name: value for name, value in result.values if space is not None and name in space}
+    known = space or Space({})
+    chosen = {name: value for name, value in result.values if name in known and known[name].holds(value)}
     trial = create_trial(
         state=TrialState.FAIL if failed else state,
         value=None if failed else result.objective,
         params={"lr": result.lr, **chosen},
         distributions={
             "lr": _rates(result.lr),
-            **{name: _distribution(space[name], value) for name, value in chosen.items() if space},
+            **{name: _distribution(known[name]) for name in chosen},
         },
         user_attrs=_attributes(result),
         intermediate_values=dict(losses or ({} if failed else {result.steps: result.objective})),
@@ -123,7 +124,7 @@ def _rates(lr: float) -> BaseDistribution:
     return FloatDistribution(min(RATES[0], lr), max(RATES[1], lr), log=True)
 
 
-def _distribution(parameter: Parameter, value: Value) -> BaseDistribution:
+def _distribution(parameter: Parameter) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(parameter, Choice):

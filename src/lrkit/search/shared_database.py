@@ -27,6 +27,7 @@ _CONNECTING = {
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
 }
 _PAUSES = (0.1, 5.0)
 """Seconds before the first attempt to connect again, and the most before a later one."""
@@ -89,16 +90,19 @@ class Database:
             pause = min(2 * pause, _PAUSES[1])
 
     def optuna_storage(self, *, make_tables: bool = True) -> RDBStorage:
-        """Optuna's storage there, its tables made if they are not; for use in a transaction, see `within`."""
+        """Optuna's storage there, its tables made if they are not; for use in a transaction, see `within`.
+
+        Raises StudyError for tables of another version of Optuna's.
+        """
         from optuna.storages import RDBStorage
         from sqlalchemy.pool import NullPool
 
         url = self._url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-        return RDBStorage(
-            url,
-            engine_kwargs={"poolclass": NullPool, "connect_args": _CONNECTING},
-            skip_table_creation=not make_tables,
-        )
+        options = {"poolclass": NullPool, "connect_args": _CONNECTING}
+        try:
+            return RDBStorage(url, engine_kwargs=options, skip_table_creation=not make_tables)
+        except RuntimeError as error:
+            raise StudyError(f"cannot use Optuna's tables at {self.address}: {error}") from error
 
     def close(self) -> None:
         """Close the connections; later use makes new ones."""

@@ -224,9 +224,8 @@ class SharedStudy:
             text = json.dumps(make())
             return self._transact(lambda connection: self._desk.end_document(connection, name, text))
         except BaseException:
-            with suppress(
-                StudyError
-            ):  # what went wrong is to be told, not that it could not be freed at once
+            # What went wrong in the making is to be told, not that it could not be freed at once.
+            with suppress(StudyError):
                 self._transact(
                     lambda connection: self._desk.leave(connection, document=name),
                     patience=_PATIENCE_AT_THE_END,
