@@ -14,6 +14,7 @@ from lrkit.search.loss_curves import LossCurves
 from lrkit.search.optuna_file import CURVE_POINTS
 from lrkit.search.optuna_trials import from_trial
 from lrkit.search.space import Choice, Space
+from search.command.scripts import CURVE, PYTHON, script
 
 SPACE = Space({"batch_size": Choice((16, 32))})
 SETTINGS = {"task": "toy", "objective": "validation loss", "steps": 200, "space": SPACE.to_dict()}
@@ -49,7 +50,8 @@ def opened(file):
 
     url = f"sqlite:///{file}"
     storage = optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
-    yield optuna.load_study(study_name=None, storage=storage)
+    (only,) = storage.get_all_studies()
+    yield optuna.load_study(study_name=only.study_name, storage=storage)
     storage.remove_session()
 
 
@@ -65,6 +67,24 @@ def test_optuna_opens_what_was_exported(lrkit, run_folder, tmp_path):
     assert repr(tuple(map(from_trial, trials))) == repr(RESULTS)
     assert [trial.state.name for trial in trials] == ["PRUNED", "FAIL", "COMPLETE"]
     assert trials[2].params == {"lr": 1e-3, "batch_size": 32}
+
+
+def test_the_study_of_a_command_is_exported_too(lrkit, tmp_path):
+    path = script(tmp_path, CURVE)
+    given = ["--param", "lr=1e-3..1e-1:log", "--epochs", 6, "--budget", 30, "--grace", 5, "--no-plots"]
+    lrkit("tune", *given, "--out", "run", "--", *PYTHON, path, "{lr}", "{seed}", "{epochs}")
+    outcome = lrkit("export-study", "run", "--out", "study.db")
+    assert outcome.code == 0, outcome
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    with opened(tmp_path / "study.db") as study:
+        assert study.study_name == "run"
+        assert study.user_attrs["command"][-1] == "{epochs}"
+        full = {trial.user_attrs["steps"] for trial in study.trials if trial.state.name == "COMPLETE"}
+        part = {trial.user_attrs["steps"] for trial in study.trials if trial.state.name == "PRUNED"}
+        assert full == {6}
+        assert part
+        assert max(part) < 6
+        assert sum(trial.user_attrs["cost"] for trial in study.trials) == report["member_steps"]
 
 
 def test_the_loss_curves_become_intermediate_values(lrkit, run_folder, tmp_path):

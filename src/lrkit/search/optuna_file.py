@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from lrkit.files import atomic_write, make_folder
 from lrkit.search.loss_curves import LossCurves
 from lrkit.search.optuna_trials import quiet_optuna, to_trial
 from lrkit.search.shared_database import Database, within
-from lrkit.search.space import Space
+from lrkit.search.space import Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.trials import Direction, Result
 
@@ -50,14 +50,12 @@ def export_study(folder: Path, out: Path, *, direction: Direction | None = None)
     settings, results = _read(folder)
     aim = _direction(settings, direction)
     curves = LossCurves(folder / "curves.bin").read()
-    space = Space.from_dict(settings["space"]) if settings.get("space") else None
+    steps, space = _length(settings, results), _space(settings)
     trials = [
-        to_trial(
-            result, steps=settings["steps"], space=space, losses=_thinned(curves.get(result.key), result)
-        )
+        to_trial(result, steps=steps, space=space, losses=_thinned(curves.get(result.key), result))
         for result in results
     ]
-    _write(out, str(settings["task"]), aim, settings, trials)
+    _write(out, str(settings.get("task", folder.resolve().name)), aim, settings, trials)
     return len(trials)
 
 
@@ -113,13 +111,26 @@ def _read_shared(
         return (direction, optuna.get_study_user_attrs(study)), optuna.get_all_trials(study)
 
 
+def _length(settings: Mapping[str, Any], results: Sequence[Result]) -> int:
+    """What a full trial has in updates; a command's search may know no more than how far its trials came."""
+    return int(settings.get("steps") or max((result.steps for result in results), default=0))
+
+
+def _space(settings: Mapping[str, Any]) -> Space:
+    """What is searched beside the lr: of a task as plain data, of a command as texts, the lr among them."""
+    if "parameters" in settings:
+        return read_space(settings["parameters"])[1]
+    return Space.from_dict(settings.get("space") or {})
+
+
 def _direction(settings: Mapping[str, Any], given: Direction | None) -> StudyDirection:
     from optuna.study import StudyDirection
 
-    known = given or settings.get("direction") or ("min" if settings["objective"] == _LOSS else None)
+    objective = settings.get("objective", settings.get("metric"))
+    known = given or settings.get("direction") or ("min" if objective == _LOSS else None)
     if known is None:
         raise SpecError(
-            f"the study does not say whether more of its objective, {settings['objective']!r}, is better: "
+            f"the study does not say whether more of its objective, {objective!r}, is better: "
             "say direction 'max' or 'min'"
         )
     return StudyDirection.MAXIMIZE if known == "max" else StudyDirection.MINIMIZE
