@@ -1,13 +1,23 @@
-"""Many rates at once against one after the other: a population of a task, and a plain run for each of its members.
+"""Many rates at once against one after the other: a population of a task, and a plain loop for each of its members.
 
-    python bench/population.py [TASK ...] [--members 32] [--steps N] [--route ROUTE]
+    python bench/population.py tasks [TASK ...] [--members 32] [--steps N] [--route ROUTE]
+    python bench/population.py speed [--members 1 8 32 128] [--threads 1 2] [--cnn]
+    python bench/population.py search [TASK ...] [--data FOLDER] [--portion 1.0]
 
-The two take turns of a few updates, so that other work on the machine hits both alike, and train the same: the largest
-difference between their losses is printed. Choosing the route (compared and timed against plain runs, graphs
-included) is part of what the population costs. Times are processor time, since wall time on a busy machine measures
-its other work; wall time stands in the JSON beside it.
+tasks: a population and the plain runs of its members, the task's own length, choosing included. Both train the same:
+the largest difference between their losses is printed.
 
-Acceptance: never slower than the plain runs, choice included, at the task's own length.
+speed: time per member-step of a perceptron 64-128-10 at batches of 64 and 16 (with --cnn of digits-cnn), by route,
+against the plain loop of the same optimizer and against the arithmetic limit: the operations at the rate of the
+first layers' matrix product, and the bytes of an update at the rate of a sum of two arrays, both measured in the same
+rounds. The plain loop is the simplest quick one: zero_grad, forward, loss, backward, step, the loss read as a number.
+
+search: what a search of the default size trains (7 rates to a third, 4 of them to the end, 3 more from the start)
+as populations that share route and graphs, choosing included, against as many steps of the plain loop. With
+--portion, each stage trains that part of its updates and is scaled up; choosing counts in full.
+
+Contenders take turns of a tenth of a second, and ratios are medians over paired rounds: other work on the machine hits
+all alike. One thread: processor time. More: wall time.
 """
 
 from __future__ import annotations
@@ -15,17 +25,26 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from _report import machine, table, write_report
+import torch
+from _report import machine, spread, table, write_report
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from lrkit.training import Population, Run, cross, default_plan
-from lrkit.training.builtin import BUILTIN_TASKS
+from lrkit import Task, supervised
+from lrkit.plan import Plan
+from lrkit.training import BatchStream, Population, Run, cross, default_plan, load_task, search_split, seeded
 
 LOW, HIGH = 1e-4, 1e-1
 TURN = 24  # updates before the other side has its turn
+ROUNDS = 15
+TURN_SECONDS = 0.1
+# One after the other: rates, the part of the training they start and stop at.
+STAGES = ((7, 0.0, 1 / 3), (4, 1 / 3, 1.0), (3, 0.0, 1.0))
 
 
 @dataclass
@@ -43,16 +62,48 @@ class Clock:
         self.wall += time.perf_counter() - self._started[0]
         self.processor += time.process_time() - self._started[1]
 
+    def seconds(self) -> float:
+        """Processor time on one thread, which other work does not disturb, wall time on more."""
+        return self.processor if torch.get_num_threads() == 1 else self.wall
 
-def measure(name: str, members: int, steps: int | None, route: Any) -> dict[str, Any]:
-    task = BUILTIN_TASKS[name]()
+
+# tasks
+
+
+def tasks(chosen: argparse.Namespace) -> None:
+    results = [run_task(name, chosen) for name in chosen.tasks or ["digits", "digits-cnn"]]
+    header = ["task", "route", "us alone", "us together", "ratio", "with choosing", "choosing s", "off by"]
+    rows = [
+        [
+            f"{r['task']} x{r['members']}, {r['steps']} steps",
+            f"{r['route']} by {r['stack']}",
+            r["microseconds_runs"],
+            r["microseconds_population"],
+            r["ratio"],
+            r["ratio_with_choosing"],
+            r["choosing"]["processor_seconds"],
+            r["largest_difference_of_losses"],
+        ]
+        for r in results
+    ]
+    print(table("processor time of a member-step", header, rows))
+    for r in results:
+        print(f"{r['task']}: {r['reason']}")
+    print(write_report(chosen.name or "population", {"results": results}))
+
+
+def run_task(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    task = load_task(name, data=chosen.data)
     plan = default_plan(task, lr=1e-3)
-    steps = min(steps or plan.horizon.steps, plan.horizon.steps)
+    steps = min(chosen.steps or plan.horizon.steps, plan.horizon.steps)
+    members = chosen.members[0]
     lrs = np.geomspace(LOW, HIGH, members).tolist()
     choosing, together, alone = Clock(), Clock(), Clock()
     with choosing:
-        population = Population(task, cross(plan, lrs=lrs), route=route, expected_steps=members * steps)
-        chosen = population.route
+        population = Population(
+            task, cross(plan, lrs=lrs), route=chosen.route, expected_steps=members * steps
+        )
+        route = population.route
     with alone:
         runs = [Run(task, member.plan, seed=member.seed) for member in population.members]
     for stop in [*range(TURN, steps, TURN), steps]:
@@ -66,9 +117,9 @@ def measure(name: str, members: int, steps: int | None, route: Any) -> dict[str,
         "task": name,
         "members": members,
         "steps": steps,
-        "route": chosen.name,
-        "reason": chosen.reason,
-        "stack": chosen.size,
+        "route": route.name,
+        "reason": route.reason,
+        "stack": route.size,
         "choosing": vars_of(choosing),
         "population": vars_of(together),
         "runs": vars_of(alone),
@@ -94,36 +145,278 @@ def largest_difference(population: Population, runs: list[Run]) -> float:
     return max((abs(a - b) / max(abs(b), 1e-3) for a, b in pairs if math.isfinite(b)), default=0.0)
 
 
+# speed
+
+
+def speed(chosen: argparse.Namespace) -> None:
+    results = []
+    for threads in chosen.threads:
+        torch.set_num_threads(threads)
+        if chosen.cnn:
+            digits = load_task("digits-cnn")
+            cases = [(replace(digits, steps=1_000_000, epochs=None), "AdamW", 32)]
+        else:
+            cases = [
+                (perceptron(batch, name), name, batch) for batch in (64, 16) for name in ("AdamW", "SGD")
+            ]
+        for task, optimizer, batch in cases:
+            for members in chosen.members:
+                result = one_speed(task, optimizer, batch, members, ["eager", *chosen.routes])
+                results.append(result | {"threads": threads})
+                print(told(results[-1]), flush=True)
+    for threads in chosen.threads:
+        print(speed_table([r for r in results if r["threads"] == threads], threads))
+    print(write_report(chosen.name or "population_speed", {"results": results}))
+
+
+def perceptron(batch: int, optimizer: str) -> Task:
+    """64-128-10 on noise, its batches in memory: nothing but training takes time."""
+    generator = torch.Generator().manual_seed(0)
+    batches = [
+        (
+            torch.randn(batch, 64, generator=generator),
+            torch.randint(0, 10, (batch,), generator=generator),
+        )
+        for _ in range(20)
+    ]
+    return Task(
+        name=f"perceptron, batch {batch}",
+        model=lambda: nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)),
+        loss=supervised(nn.functional.cross_entropy),
+        train=batches,
+        validation=batches[:1],
+        optimizer=getattr(torch.optim, optimizer),
+        steps=1_000_000,
+    )
+
+
+def one_speed(task: Task, optimizer: str, batch: int, members: int, routes: list[str]) -> dict[str, Any]:
+    """Medians over rounds in which all contenders take a turn: microseconds of a member-step, ratios to plain."""
+    plan = default_plan(task, lr=1e-3)
+    lrs = np.geomspace(1e-5, 1e-3, members).tolist()
+    contenders: dict[str, tuple[Callable[[int], None], int]] = {
+        "plain": (plain_loop(task, optimizer), 1),
+        "fused": (plain_loop(task, optimizer, fused=True), 1),
+        "run": (advanced(Run(task, plan)), 1),
+    }
+    first = {}
+    for route in routes:
+        with Clock() as clock:
+            population = Population(task, cross(plan, lrs=lrs), route=route)
+            population.advance(2)
+        if population.route.name == route:
+            contenders[route] = advanced(population), members
+            first[route] = clock.seconds()
+    contenders |= {name: (work, 1) for name, work in limits(task, members).items()}
+    turns = {name: turn_length(work) for name, (work, _) in contenders.items()}
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(ROUNDS):
+        for name, (work, size) in contenders.items():
+            with Clock() as clock:
+                work(turns[name])
+            taken[name].append(clock.seconds() / turns[name] / size * 1e6)
+    ratios = {
+        name: float(np.median([one / other for one, other in zip(taken["plain"], seconds, strict=True)]))
+        for name, seconds in taken.items()
+        if name in ("fused", "run", *routes)
+    }
+    limit = sum(float(np.median(taken.pop(name))) for name in ("products", "update"))
+    return {
+        "task": task.name,
+        "optimizer": optimizer,
+        "batch": batch,
+        "members": members,
+        "microseconds": {name: spread(values) for name, values in taken.items()},
+        "limit_microseconds": limit,
+        "plain_over": ratios,
+        "first_seconds": first,
+    }
+
+
+def batches_of(task: Task) -> Iterator[Any]:
+    return iter(BatchStream(search_split(task).train, seed=0))
+
+
+def plain_loop(task: Task, optimizer: str, **options: Any) -> Callable[[int], None]:
+    """`n` steps of the simplest quick loop, which goes on where it stopped."""
+    with seeded(0):
+        model = task.model().train()
+    steps = task.optimizer(model.parameters(), lr=1e-3, **options) if callable(task.optimizer) else None
+    if not isinstance(steps, torch.optim.Optimizer):
+        raise SystemExit(f"{task.name}: {optimizer} cannot be built plainly")
+    batches = batches_of(task)
+
+    def loop(n: int) -> None:
+        for _ in range(n):
+            batch = next(batches)
+            steps.zero_grad()
+            loss = task.loss(model, batch)
+            loss.backward()
+            steps.step()
+            loss.item()
+
+    return loop
+
+
+def advanced(trained: Run | Population) -> Callable[[int], None]:
+    return lambda n: trained.advance(trained.step + n)
+
+
+def limits(task: Task, members: int) -> dict[str, Callable[[int], None]]:
+    """What a member-step is at least: its operations as one wide product, its update as sums of arrays.
+
+    Each call does `n` member-steps' worth. An update of AdamW reads four and writes three numbers a parameter, and its
+    gradient is written once: as much as 8/3 sums of two arrays into a third; SGD's is half as much.
+    """
+    model = task.model().train()
+    batch = next(batches_of(task))
+    counter = FlopCounterMode(display=False)
+    with counter:
+        task.loss(model, batch).backward()
+    wide = min(members, 32)
+    left, right = torch.randn(128 * wide, 64), torch.randn(64, 64)
+    product = torch.empty(128 * wide, 64)
+    products = counter.get_total_flops() / (2 * left.numel() * 64)
+    size = sum(p.numel() for p in model.parameters()) * wide
+    one, two, three = torch.zeros(size), torch.zeros(size), torch.zeros(size)
+    sums = (4 / 3 if task.optimizer is torch.optim.SGD else 8 / 3) / wide
+
+    def multiply(n: int) -> None:
+        for _ in range(max(1, round(n * products))):
+            torch.mm(left, right, out=product)
+
+    def add(n: int) -> None:
+        for _ in range(max(1, round(n * sums))):
+            torch.add(one, two, out=three)
+
+    return {"products": multiply, "update": add}
+
+
+def turn_length(work: Callable[[int], None]) -> int:
+    """How many steps take about a turn; they also warm up."""
+    work(3)
+    with Clock() as clock:
+        work(32)
+    return (
+        max(32, round(32 * TURN_SECONDS / max(clock.seconds(), 1e-6)))
+        if clock.seconds() < TURN_SECONDS
+        else 8
+    )
+
+
+def told(r: dict[str, Any]) -> str:
+    ratios = ", ".join(f"{name} {ratio:.1f}" for name, ratio in r["plain_over"].items())
+    return (
+        f"{r['task']}, {r['optimizer']}, {r['members']} members, {r['threads']} threads: plain over {ratios}"
+    )
+
+
+def speed_table(results: list[dict[str, Any]], threads: int) -> str:
+    names = list(dict.fromkeys(name for r in results for name in r["microseconds"]))
+    header = ["case", *names, "limit", *(f"x {name}" for name in names if name not in ("plain", "run"))]
+    rows = [
+        [
+            f"{r['task']}, {r['optimizer']} x{r['members']}",
+            *(r["microseconds"].get(name, {}).get("median") for name in names),
+            r["limit_microseconds"],
+            *(r["plain_over"].get(name) for name in names if name not in ("plain", "run")),
+        ]
+        for r in results
+    ]
+    return table(f"microseconds of a member-step, {threads} thread(s); plain over each", header, rows)
+
+
+# search
+
+
+def search(chosen: argparse.Namespace) -> None:
+    results = []
+    for name in chosen.tasks or ["digits", "diabetes", "digits-cnn"]:
+        results.append(one_search(name, chosen))
+        print(f"{name}: {results[-1]['reason']}", flush=True)
+    header = ["task", "route", "plain s", "together s", "choosing s", "ratio", "Run us", "plain us"]
+    rows = [
+        [
+            r[key]
+            for key in ("task", "route", "plain", "populations", "choosing", "ratio", "run_us", "plain_us")
+        ]
+        for r in results
+    ]
+    print(table("a search of the default size: seconds", header, rows))
+    print(write_report(chosen.name or "population_search", {"results": results}))
+
+
+def one_search(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    """The stages in turns with the plain loop; what was not trained is scaled up."""
+    task = load_task(name, data=chosen.data)
+    plan = default_plan(task, lr=1e-3)
+    steps = plan.horizon.steps
+    member_steps = [round(members * (stop - start) * steps) for members, start, stop in STAGES]
+    choosing, plain, run = Clock(), Clock(), Clock()
+    with choosing:
+        first = Population(task, members_of(plan, STAGES[0][0]), expected_steps=sum(member_steps))
+        route = first.route
+    loop, alone = plain_loop(task, plan.optimizer.name), Run(task, plan.with_lr(1e-2))
+    populations = 0.0
+    trained = 0
+    for index, (members, start, stop) in enumerate(STAGES):
+        population = first
+        building, training = Clock(), Clock()
+        if index:
+            with building:
+                population = Population(task, members_of(plan, members), like=first)
+                if start:
+                    population.load_members({i: first.member_state(i) for i in range(members)})
+        before = population.step
+        length = max(TURN, round((stop - start) * steps * chosen.portion))
+        for until in [*range(before + TURN, before + length, TURN), before + length]:
+            with training:
+                population.advance(until)
+            with plain:
+                loop(TURN)
+            with run:
+                alone.advance(min(alone.step + TURN, steps))
+            trained += TURN
+        populations += building.seconds() + training.seconds() * (stop - start) * steps / length
+    plain_step = plain.seconds() / trained
+    return {
+        "task": name,
+        "route": f"{route.name} by {route.size}",
+        "reason": route.reason,
+        "portion": chosen.portion,
+        "plain": plain_step * sum(member_steps),
+        "populations": populations + choosing.seconds(),
+        "choosing": choosing.seconds(),
+        "ratio": plain_step * sum(member_steps) / (populations + choosing.seconds()),
+        "plain_us": plain_step * 1e6,
+        "run_us": run.seconds() / max(alone.step, 1) * 1e6,
+    }
+
+
+def members_of(plan: Plan, count: int) -> Any:
+    return cross(plan, lrs=np.geomspace(3e-4, 3e-2, 7).tolist()[:count])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tasks", nargs="*", default=["digits", "digits-cnn"])
-    parser.add_argument("--members", type=int, default=32)
+    parser.add_argument("what", choices=["tasks", "speed", "search"])
+    parser.add_argument("tasks", nargs="*")
+    parser.add_argument("--members", type=int, nargs="+")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--route", choices=["loop", "eager", "traced", "compiled"])
-    parser.add_argument("--name", default="population", help="of the JSON file")
+    parser.add_argument("--routes", nargs="*", default=["traced", "compiled"], help="of speed, beside eager")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--cnn", action="store_true")
+    parser.add_argument("--data")
+    parser.add_argument("--portion", type=float, default=1.0)
+    parser.add_argument("--name", help="of the JSON file")
     chosen = parser.parse_args()
-    results = [measure(task, chosen.members, chosen.steps, chosen.route) for task in chosen.tasks]
-    header = ["task", "route", "us alone", "us together", "ratio", "with choosing", "choosing s", "off by"]
-    rows = [
-        [
-            f"{r['task']} x{r['members']}, {r['steps']} steps",
-            f"{r['route']} by {r['stack']}",
-            r["microseconds_runs"],
-            r["microseconds_population"],
-            r["ratio"],
-            r["ratio_with_choosing"],
-            r["choosing"]["processor_seconds"],
-            r["largest_difference_of_losses"],
-        ]
-        for r in results
-    ]
-    print(table("processor time of a member-step", header, rows))
-    for r in results:
-        print(f"{r['task']}: {r['reason']}")
+    torch.set_num_threads(chosen.threads[0])
+    chosen.members = chosen.members or ([1, 8, 32, 128] if chosen.what == "speed" else [32])
+    {"tasks": tasks, "speed": speed, "search": search}[chosen.what](chosen)
     print(machine())
-    print(write_report(chosen.name, {"results": results}))
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def test_the_fused_update_is_the_written_one(name):
         gradients = {
             n: torch.randn(t.shape, dtype=t.dtype, generator=generator) for n, t in fused.trainable.items()
         }
-        fused.update.advance(gradients, step)
+        fused.update.advance(gradients, step, live=fused.live)
         written.update.apply(
             written.trainable, gradients, written.update.state(), written.update.coefficients(step)
         )
@@ -175,8 +175,8 @@ def test_a_gradient_that_lies_otherwise_in_memory_is_read_as_it_is():
         for name, g in gradients.items()
     }
     assert any(not g.is_contiguous() for g in strange.values())
-    one.update.advance(gradients, 0)
-    two.update.advance(strange, 0)
+    one.update.advance(gradients, 0, live=[True, True])
+    two.update.advance(strange, 0, live=[True, True])
     assert all(torch.equal(tensor, two.trainable[name]) for name, tensor in one.trainable.items())
 
 

@@ -296,7 +296,7 @@ def test_what_does_not_stack_is_trained_one_by_one_and_one_line_says_why(changes
 
 def test_sgd_whose_closure_is_missing_fails_as_its_plain_run_does():
     task = toy_task(optimizer=torch.optim.LBFGS)
-    population = Population(task, cross(toy_plan(task), lrs=(0.1,)))
+    population = Population(task, cross(toy_plan(task), lrs=(0.1, 0.2)))
     assert "a plain run fails: TypeError" in population.route.reason
     with pytest.raises(TypeError, match="closure"):
         population.advance(1)
@@ -305,7 +305,7 @@ def test_sgd_whose_closure_is_missing_fails_as_its_plain_run_does():
 def test_float16_and_members_of_two_kinds_are_trained_one_by_one():
     task = toy_task()
     plan = toy_plan(task, precision="float16")
-    assert "loss scale" in Population(task, cross(plan, lrs=(1e-3,))).route.reason
+    assert "loss scale" in Population(task, cross(plan, lrs=LRS)).route.reason
     plan = toy_plan(task)
     other = dataclasses.replace(
         plan, optimizer=dataclasses.replace(plan.optimizer, options={"amsgrad": True})
@@ -332,14 +332,14 @@ def test_a_metric_that_leaves_the_tensors_is_measured_member_by_member(caplog):
 def test_the_route_is_the_fastest_that_was_timed_and_says_so(monkeypatch):
     task = toy_task()
     times = {"eager": 5e-4, "traced": 1e-5, "compiled": 1e-9}
-    monkeypatch.setattr(choice, "_seconds", lambda setup, way, size, facts: times[way])
+    monkeypatch.setattr(choice, "_seconds", lambda setup, way, size, facts, graphs: times[way])
     population = Population(task, cross(toy_plan(task), lrs=LRS), expected_steps=10_000)
     assert population.route.name == "traced", "ten thousand steps do not pay for a compiler"
     assert "traced 10" in population.route.reason
     long = Population(task, cross(toy_plan(task), lrs=LRS), expected_steps=10**9)
     assert long.route.name == "compiled"
     slow = dict.fromkeys(times, 1.0)
-    monkeypatch.setattr(choice, "_seconds", lambda setup, way, size, facts: slow[way])
+    monkeypatch.setattr(choice, "_seconds", lambda setup, way, size, facts, graphs: slow[way])
     assert Population(task, cross(toy_plan(task), lrs=LRS), expected_steps=10_000).route.name == "loop"
 
 
@@ -377,7 +377,7 @@ def test_too_little_to_train_is_not_timed():
 
 
 def test_a_route_that_cannot_be_taken_is_passed_over(monkeypatch):
-    def fails(setup, way, size, facts):
+    def fails(setup, way, size, facts, graphs):
         if way != "eager":
             raise RuntimeError("no compiler here")
         return 1e-9

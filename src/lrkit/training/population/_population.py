@@ -69,6 +69,7 @@ class Population:
             self._check_like(like, route)
         self._wanted, self._like, self._expected_steps = route, like, expected_steps
         self._engine: Stack | Loop | None = None
+        self._graphs: Graphs = []
         self._torn = False
 
     @property
@@ -216,11 +217,14 @@ class Population:
         if isinstance(self._wanted, Route):
             return self._wanted
         if self._like is not None:
-            return self._like.route
+            route, self._graphs = self._like.route, self._like._graphs
+            return route
         steps = len(self.members) * self._setup.plan.horizon.steps
         expected = steps if self._expected_steps is None else self._expected_steps
         with _vmap_hushed():
-            return choose_route(self._setup, wanted=self._wanted, expected_steps=expected)
+            return choose_route(
+                self._setup, wanted=self._wanted, expected_steps=expected, graphs=self._graphs
+            )
 
     def _built(self, route: Route) -> Stack | Loop:
         streams = len(self.members) if route.name == "loop" else len(self._setup.seeds)
@@ -228,13 +232,9 @@ class Population:
         if route.name == "loop":
             return Loop(self._setup, route)
         try:
-            return Stack(self._setup, route, graphs=self._known_graphs())
+            return Stack(self._setup, route, graphs=self._graphs)
         except Unfit as reason:  # a route that was given, not chosen here
             return self._built(one_by_one(self.task, reason))
-
-    def _known_graphs(self) -> Graphs | None:
-        engines = [self._engine, None if self._like is None else self._like._engine]
-        return next((engine.graphs for engine in engines if isinstance(engine, Stack)), None)
 
     def _check_like(self, like: Population, route: object) -> None:
         if route is not None:

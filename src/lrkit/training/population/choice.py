@@ -9,14 +9,14 @@ import logging
 import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from lrkit.training.batches import move_to
 from lrkit.training.population.block import build_block
-from lrkit.training.population.engine import Engine, Way
+from lrkit.training.population.engine import Engine, Graphs, Way
 from lrkit.training.population.fit import Scouted, check_fit, scout
 from lrkit.training.population.lanes import is_shared
 from lrkit.training.population.route import Masks, Route, RouteName
@@ -34,7 +34,7 @@ _SIZES = (8, 16, 32)
 # A smaller stack within this factor of the fastest is preferred: pruned members leave less ballast in it.
 _AS_GOOD = 1.1
 # What making a graph costs at first, and the share of the time that it is expected to save at least.
-_COST: dict[Way, float] = {"traced": 1.0, "compiled": 20.0}
+_COST: dict[Way, float] = {"traced": 0.25, "compiled": 20.0}
 _SAVING = 0.4
 # Seconds of a plain step on a CPU that can be dispatch: the rest is arithmetic, which no route does for less.
 _DISPATCH = 1e-3
@@ -48,13 +48,22 @@ _UNTIMED_STEPS: dict[Way, int] = {
 _TIMED_STEPS = 5
 
 
-def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int) -> Route:
+def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int, graphs: Graphs) -> Route:
     """Check on the first steps that a stack is what runs side by side are, time the routes, and take the fastest.
 
     wanted: this route whatever its time, if it can be taken at all. expected_steps: member-steps that will be trained.
+    graphs: those that are made for the timing are added to it.
     """
     if wanted == "loop":
         return Route(name="loop", reason="asked for")
+    if (
+        wanted is None
+        and len(setup.members) == 1
+        and _SAVING * _DISPATCH * expected_steps < _COST["compiled"]
+    ):
+        return Route(
+            name="loop", reason="one member alone gains by a compiled graph at most, and trains too little"
+        )
     try:
         low, high = _extremes(setup)
         scouted = scout(setup, low)
@@ -73,9 +82,13 @@ def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int)
         "served": served,
     }
     if wanted is not None:
-        size = min(_largest(setup, mixed=mixed), 16)
+        size = min(_largest(setup, mixed=mixed), _SIZES[-1])
         return Route(name=wanted, reason="asked for", size=size, **facts)
-    return _fastest(setup, scouted, facts, expected_steps)
+    made: dict[Way, Graphs] = {"eager": [], "traced": [], "compiled": []}
+    route = _fastest(setup, scouted, facts, expected_steps, made)
+    if route.name != "loop" and not mixed:  # timed with members of one seed
+        graphs.extend(made[route.name])
+    return route
 
 
 def one_by_one(task: Task, reason: Unfit) -> Route:
@@ -97,7 +110,13 @@ def _fits(setup: Setup, indices: Sequence[int], scouted: Scouted) -> tuple[str |
             raise reason from None
 
 
-def _fastest(setup: Setup, scouted: Scouted, facts: dict[str, Any], expected_steps: int) -> Route:
+def _fastest(
+    setup: Setup,
+    scouted: Scouted,
+    facts: dict[str, Any],
+    expected_steps: int,
+    made: Mapping[Way, Graphs],
+) -> Route:
     largest = _largest(setup, mixed=facts["mixed"])
     timed: dict[str, tuple[float, int]] = {"loop": (scouted.seconds, 1)}
     sizes = sorted({min(size, largest) for size in _SIZES})
@@ -117,7 +136,7 @@ def _fastest(setup: Setup, scouted: Scouted, facts: dict[str, Any], expected_ste
             "compiled": [timed.get("traced", timed.get("eager", (0.0, sizes[-1])))[1]],
         }[way]
         try:
-            timed[way] = _best_size(setup, way, tried, facts)
+            timed[way] = _best_size(setup, way, tried, facts, made[way])
         except Exception as error:  # tracers and compilers give up in many kinds of errors
             _log.info("%s: no %s route: %.200s", setup.task.name, way, error)
     name: Any = min(timed, key=lambda which: timed[which][0])
@@ -139,11 +158,13 @@ def _worth(setup: Setup, scouted: Scouted, expected_steps: int, seconds: float) 
     return share * expected_steps * seconds
 
 
-def _best_size(setup: Setup, way: Way, sizes: Sequence[int], facts: dict[str, Any]) -> tuple[float, int]:
+def _best_size(
+    setup: Setup, way: Way, sizes: Sequence[int], facts: dict[str, Any], graphs: Graphs
+) -> tuple[float, int]:
     """Seconds of a member-step and the size that gives it: the smallest that is about as good as the best."""
     found: list[tuple[float, int]] = []
     for size in sizes:
-        found.append((_seconds(setup, way, size, facts), size))
+        found.append((_seconds(setup, way, size, facts, graphs), size))
         if (
             size * found[-1][0] > _SLOW_STEP
         ):  # arithmetic, not dispatch: a larger stack would only take longer
@@ -152,14 +173,14 @@ def _best_size(setup: Setup, way: Way, sizes: Sequence[int], facts: dict[str, An
     return next((seconds, size) for seconds, size in found if seconds <= _AS_GOOD * quickest)
 
 
-def _seconds(setup: Setup, way: Way, size: int, facts: dict[str, Any]) -> float:
+def _seconds(setup: Setup, way: Way, size: int, facts: dict[str, Any], graphs: Graphs) -> float:
     """What one member-step takes in a stack of `size`, which is then thrown away."""
     first = setup.members[0].seed
     alike = [i for i, member in enumerate(setup.members) if member.seed == first]
     slots = [alike[i % len(alike)] for i in range(size)]
     starts = setup.starts(slots, idle=frozenset(facts["idle"]))
     block = build_block(starts, slots, mixed=False, build=setup.optimizer)
-    engine = Engine(setup.loss(mixed=False), way, served=facts["served"])
+    engine = Engine(setup.loss(mixed=False), way, served=facts["served"], graphs=graphs)
     lane = setup.lane(first)
     taken = []
     with lane.own_rng(), torch.no_grad():

@@ -25,6 +25,7 @@ from lrkit.training.population.block import Block
 from lrkit.training.population.feature_major import feature_major
 from lrkit.training.population.generators import are_equal
 from lrkit.training.population.stacked_loss import StackedLoss
+from lrkit.training.population.trimmed import trimmed
 from lrkit.training.population.updates import Tensors
 from lrkit.training.population.windows import signature
 
@@ -53,7 +54,7 @@ class Engine:
         self.way = way
         self._loss, self._served = loss, served
         self.graphs: Graphs = [] if graphs is None else graphs
-        self._unchecked = _CHECKED_STEPS
+        self._unchecked = 1 if graphs else _CHECKED_STEPS
 
     def served_size(self, members: int) -> int:
         """The size of a block for so many members: one that a graph is there for, where that is not much too large."""
@@ -90,7 +91,7 @@ class Engine:
         losses = _numbers(found)
         lost = [row for row, loss in enumerate(losses) if not math.isfinite(loss)]
         before = {name: tensor[lost] for name, tensor in block.trainable.items()} if lost else {}
-        block.update.advance(gradients, step)
+        block.update.advance(gradients, step, live=block.live)
         for name, rows in before.items():
             block.trainable[name][lost] = rows
         return losses
@@ -136,7 +137,9 @@ class Engine:
         try:
             if coefficients is None:
                 gradients = functools.partial(self._loss.gradients)  # make_fx counts a method's self
-                graph = feature_major(make_fx(gradients)(trainable, block.constants, buffers, list(window)))
+                graph = trimmed(
+                    feature_major(make_fx(gradients)(trainable, block.constants, buffers, list(window)))
+                )
             else:
                 state = {name: _copied(tensors) for name, tensors in block.update.state().items()}
                 whole_step = _whole_step(self._loss, block)
@@ -145,7 +148,10 @@ class Engine:
                 )
                 # Random operations as eager mode has them, so that masks are those of a plain run.
                 graph = torch.compile(
-                    feature_major(traced), dynamic=False, fullgraph=True, options={"fallback_random": True}
+                    trimmed(feature_major(traced)),
+                    dynamic=False,
+                    fullgraph=True,
+                    options={"fallback_random": True},
                 )
         finally:
             rng.restore()

@@ -189,7 +189,7 @@ def _agree_on_gradients(plain: _PlainStep, found: Mapping[str, Tensor], toleranc
 def _agree_on_update(block: Block, plain: Sequence[_PlainStep], step: int, kind: str) -> None:
     gradients = {name: torch.stack([_gradient(one, name) for one in plain]) for name in block.trainable}
     with torch.no_grad():
-        block.update.advance(gradients, step)
+        block.update.advance(gradients, step, live=block.live)
     for name, tensor in block.trainable.items():
         for row, one in enumerate(plain):
             wanted = one.after[name]

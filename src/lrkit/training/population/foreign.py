@@ -78,8 +78,9 @@ class ForeignUpdate:
                 moved = parameters[name]
                 moved.sub_(before[name]).mul_(rate).add_(before[name])
 
-    def advance(self, gradients: Tensors, step: int) -> None:
+    def advance(self, gradients: Tensors, step: int, *, live: Sequence[bool]) -> None:
         """See Update."""
+        del live  # one optimizer for all
         self.apply(dict(self._leaves), gradients, {}, self.coefficients(step))
 
     def inherit(self, sources: Sequence[tuple[Any, int]]) -> None:

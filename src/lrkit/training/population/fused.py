@@ -61,8 +61,8 @@ class FusedRows:
         self._from = -1
         self._rates: list[list[list[float]]] = []  # by group, step and member
 
-    def advance(self, gradients: Tensors, step: int) -> None:
-        """Move every row by the update number `step`."""
+    def advance(self, gradients: Tensors, step: int, live: Sequence[bool]) -> None:
+        """Move the rows that are `live` by the update number `step`."""
         assert self._rule.fused is not None
         rates = self._rates_at(step)
         t = torch.tensor(step + 1.0)
@@ -70,8 +70,9 @@ class FusedRows:
             # The kernel takes memory as it lies.
             names = rows[0].start.names
             own = zip(*(gradients[name].contiguous().unbind() for name in names), strict=True)
-            for row, lr, gradient in zip(rows, lrs, own, strict=True):
-                self._rule.fused(row.parameters, gradient, row.states, lr, row.start.numbers, flags, t)
+            for row, lr, gradient, alive in zip(rows, lrs, own, live, strict=True):
+                if alive:
+                    self._rule.fused(row.parameters, gradient, row.states, lr, row.start.numbers, flags, t)
 
     def _rates_at(self, step: int) -> list[list[float]]:
         if self._from < 0 or not self._from <= step < self._from + _AHEAD:

@@ -69,11 +69,6 @@ class Stack:
         return replace(self._route, name=self._engine.way, reason=reason)
 
     @property
-    def graphs(self) -> Graphs:
-        """What has been recorded so far, for another stack of the same task."""
-        return self._engine.graphs
-
-    @property
     def live(self) -> set[int]:
         """The members that still train."""
         return {member for fleet in self._fleets for block in fleet.blocks for member in block.members}

@@ -104,7 +104,10 @@ class StackedLoss:
             given = functional_call(self._called, tensors, (self._task.loss, batch))
         value = scalar_loss(self._task.name, given, batch).reshape(())
         # functional_call leaves in the dict what the model put in the place of a buffer.
-        return value / share, (value, {name: tensors[f"model.{name}"] for name in buffers})
+        return value if share == 1 else value / share, (
+            value,
+            {name: tensors[f"model.{name}"] for name in buffers},
+        )
 
 
 def _named(tensors: Tensors) -> Tensors:

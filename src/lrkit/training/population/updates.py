@@ -41,8 +41,11 @@ class Update(Protocol):
     ) -> None:
         """Move `parameters` by one update, in place."""
 
-    def advance(self, gradients: Tensors, step: int) -> None:
-        """Move the stack's own parameters by the update number `step`, in the quickest way outside a graph."""
+    def advance(self, gradients: Tensors, step: int, *, live: Sequence[bool]) -> None:
+        """Move the stack's own parameters by the update number `step`, in the quickest way outside a graph.
+
+        Rows that are not `live` may be left where they are.
+        """
 
     def inherit(self, sources: Sequence[tuple[Any, int]]) -> None:
         """Take row i of the state from `sources[i]`: an update of the same kind, and a row of it."""
@@ -124,12 +127,12 @@ class RuleUpdate:
                 values = group.values(rows, parameter)
                 self._rule.apply(parameter, gradients[name], state[name], values, group.flags)
 
-    def advance(self, gradients: Tensors, step: int) -> None:
+    def advance(self, gradients: Tensors, step: int, *, live: Sequence[bool]) -> None:
         """See Update."""
         if self._fused is None:
             self.apply(self._parameters, gradients, self._state, self.coefficients(step))
         else:
-            self._fused.advance(gradients, step)
+            self._fused.advance(gradients, step, live)
 
     def inherit(self, sources: Sequence[tuple[Any, int]]) -> None:
         """See Update."""
