@@ -141,9 +141,8 @@ def test_too_small_a_budget_and_a_missing_package_are_told(monkeypatch):
         BAYES.next_trials(asked, [])
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "optuna" else found(name))
-    bayes._suggested.cache_clear()
     with pytest.raises(MissingExtra, match=r"method 'bayes' needs optuna: pip install 'lrkit\[search\]'"):
-        searched(BAYES, Joint.drawn(4), Joint.drawn(4).settings(20))
+        BAYES.next_trials(Joint.drawn(4).settings(20), [])
 
 
 def test_optuna_is_silent_and_keeps_its_own_settings(capfd):

@@ -5,7 +5,7 @@ objective is likely to be better. The sampler is made anew for every batch, in m
 batches and under a seed of its own: nothing is remembered, and resuming is asking again. The last trials vary the rate
 alone, beside the best one and under its other values, so that its place can be told.
 
-Needs the extra `search`; Optuna is imported when the first trials are done.
+Needs the extra `search`, which is looked for before anything is trained; Optuna is imported when it is asked.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ class _Bayes:
 
     def next_trials(self, settings: Settings, results: Sequence[Result]) -> tuple[Proposal, ...] | Stop:
         """See `Method`. Raises StudyError for a budget of fewer than six trials, MissingExtra without Optuna."""
+        for package in ("optuna", "scipy"):
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtra(package, "search", "method 'bayes'")
         if settings.budget < (BATCH + len(LADDERS[0])) * settings.steps:
             raise StudyError(
                 f"method 'bayes' trains {BATCH + len(LADDERS[0])} trials of {settings.steps} updates at least, and the "
@@ -164,9 +167,6 @@ def _suggested(
     parameters: _Parameters, tried: tuple[_Place, ...], scores: tuple[float, ...], seed: int
 ) -> tuple[_Place, ...]:
     """Where to go next: a pure function, remembered because every ask replays all earlier batches."""
-    for package in ("optuna", "scipy"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra(package, "search", "method 'bayes'")
     import optuna
 
     names = [name for name, _ in parameters]

@@ -120,8 +120,8 @@ def _next_batch(settings: Settings, plan: _Plan, done: tuple[Result, ...]) -> tu
         chosen = set(plan.rates[::stride])
         batch = tuple(
             Proposal(lr, settings.seed, 0, settings.steps, values)
-            for lr in outwards(plan.rates)
             for values in plan.combinations
+            for lr in outwards(plan.rates)
             if lr in chosen and (lr, values) not in tried and lr < burst.get(values, math.inf)
         )
         if batch:

@@ -152,8 +152,8 @@ def _next_batch_of(settings: Settings, results: Sequence[Result]) -> NextBatch:
         if not done:
             return tuple(
                 Proposal(lr, settings.seed, 0, plan.rungs[0], values)
-                for lr in outwards(plan.rates)
                 for values in plan.choices
+                for lr in outwards(plan.rates)
             )
         burst = {result.key for result in done if result.diverged}
         own = [r for r in done if r.seed == settings.seed and r.key not in burst]
