@@ -422,6 +422,17 @@ class TestLostConnections:
         assert set(attempts(server, study)) == {1}
 
     @pytest.mark.slow
+    def test_a_connection_cut_while_a_study_is_opened_changes_nothing(self, join, server):
+        chance, cuts = random.Random(0), []
+        join()
+        for _ in range(8):
+            timer = threading.Timer(chance.uniform(0, 0.4), lambda: cuts.append(server.cut()))
+            timer.start()
+            join()
+            timer.join()
+        assert sum(cuts) >= 8
+
+    @pytest.mark.slow
     def test_a_server_that_restarts_is_waited_for_and_one_that_does_not_is_told(self, join, server):
         study = join()
         server.stop()

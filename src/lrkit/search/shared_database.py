@@ -94,7 +94,9 @@ class Database:
 
         Raises StudyError for tables of another version of Optuna's.
         """
+        from optuna.exceptions import StorageInternalError
         from optuna.storages import RDBStorage
+        from sqlalchemy.exc import SQLAlchemyError
         from sqlalchemy.pool import NullPool
 
         url = self._url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
@@ -103,6 +105,9 @@ class Database:
             return RDBStorage(url, engine_kwargs=options, skip_table_creation=not make_tables)
         except RuntimeError as error:
             raise StudyError(f"cannot use Optuna's tables at {self.address}: {error}") from error
+        except (SQLAlchemyError, StorageInternalError) as error:
+            _raise_if_lost(error if isinstance(error, SQLAlchemyError) else error.__cause__)
+            raise
 
     def close(self) -> None:
         """Close the connections; later use makes new ones."""
@@ -164,8 +169,12 @@ class _Lost(Exception):
 
 
 def _tell_lost(context: Any) -> None:
-    """What SQLAlchemy asks about each error: an OperationalError is no fault of the statement."""
+    """What SQLAlchemy asks about each error."""
+    _raise_if_lost(context.sqlalchemy_exception)
+
+
+def _raise_if_lost(error: Any) -> None:
     from sqlalchemy.exc import InterfaceError, OperationalError
 
-    if isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError):
-        raise _Lost(str(context.original_exception)) from context.original_exception
+    if isinstance(error, OperationalError | InterfaceError):  # neither is a fault of the statement
+        raise _Lost(str(error.orig)) from error.orig
