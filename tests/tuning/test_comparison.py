@@ -229,6 +229,12 @@ def test_another_comparison_in_the_same_folder_is_refused(compared, change, told
     assert (compared.out / "comparison.json").read_bytes() == before
 
 
+def test_other_data_in_the_same_folder_are_refused_also_when_all_is_done(compared):
+    other = task(train=DataLoader(blobs(seed=8), batch_size=8, shuffle=True))
+    with pytest.raises(StudyError, match="the task has changed"):
+        lrkit.compare_schedules(other, SPECS, out=compared.out, **CALL)
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"version": 9}', '{"version": 1}', "[1]", "\xff"])
 def test_a_damaged_file_is_one_clear_error(tmp_path, content):
     (tmp_path / "comparison.json").write_bytes(content.encode("latin-1"))

@@ -15,7 +15,7 @@ from lrkit.plot import save_figure
 from lrkit.range_test import find_lr
 from lrkit.search.limits import Limits
 from lrkit.search.locking import WriterLock
-from lrkit.training import SILENT, Reporter, Task, choose_device, load_task
+from lrkit.training import SILENT, Reporter, Run, Task, choose_device, load_task
 from lrkit.tuning.comparing.course import Course, final_seeds, parts_of, ready_jobs
 from lrkit.tuning.comparing.crew import Source, do_all_here, do_all_in_processes, usual_workers
 from lrkit.tuning.comparing.given import Given, checked_plans, figure_of, named_specs
@@ -109,8 +109,11 @@ def compare_schedules(
             epochs=epochs, steps=steps, budget=limit, seed=task.seed, device=device, folder=str(folder)
         )
         ledger = Ledger(folder, settings, {name: str(spec) for name, spec in named.items()})
+        first = next(iter(plans.values()))
+        untrained = Run(task, first, seed=task.seed, device=device).evaluate("validation")[task.objective_key]
         if ledger.range_test is None:
-            ledger.keep_range_test(_range_test(task, length, device=device, reporter=reporter))
+            ledger.begin(_range_test(task, length, device=device, reporter=reporter), untrained)
+        ledger.refuse_another_task(untrained)
         _carry_out(course, ledger, task, source, rules, reporter)
         comparison = conclude(
             ledger.schedules,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ __all__ = ["FILE", "VERSION", "Final", "Ledger", "Progress"]
 
 VERSION = 1
 FILE = "comparison.json"
+# Two evaluations of one untrained model agree to this part, whatever the number of threads.
+_SAME = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class _Document:
     version: int
     settings: dict[str, Any]
     range_test: dict[str, Any] | None
+    untrained: float | None
     schedules: dict[str, Progress]
 
 
@@ -62,15 +66,28 @@ class Ledger:
         # As JSON gives it back: tuples are lists there.
         self._settings: dict[str, Any] = msgspec.json.decode(json_text(settings))
         self.range_test: dict[str, Any] | None = None
+        self.untrained: float | None = None
         self.schedules = {name: Progress(spec=spec) for name, spec in specs.items()}
         if self._path.exists():
             document = self._read()
-            self.range_test, self.schedules = document.range_test, document.schedules
+            self.range_test, self.untrained = document.range_test, document.untrained
+            self.schedules = document.schedules
 
-    def keep_range_test(self, data: dict[str, Any]) -> None:
-        """Keep the range test that all schedules share."""
-        self.range_test = data
+    def begin(self, range_test: dict[str, Any], untrained: float) -> None:
+        """Keep the range test that all schedules share, and the untrained model's objective: of this task, no other."""
+        self.range_test, self.untrained = range_test, untrained if math.isfinite(untrained) else None
         self.write()
+
+    def refuse_another_task(self, untrained: float) -> None:
+        """Raise StudyError where the untrained model's objective shows other data or another model than at first."""
+        before = math.nan if self.untrained is None else self.untrained
+        neither = not math.isfinite(before) and not math.isfinite(untrained)
+        if neither or math.isclose(before, untrained, rel_tol=_SAME):
+            return
+        raise StudyError(
+            f"the task has changed since {self._path} was begun: its untrained model's objective was {before:.6g} "
+            f"and is {untrained:.6g}; choose another folder"
+        )
 
     def keep(self, job: Job, answer: dict[str, Any]) -> None:
         """Keep what a job gave."""
@@ -89,6 +106,7 @@ class Ledger:
             "version": VERSION,
             "settings": self._settings,
             "range_test": self.range_test,
+            "untrained": self.untrained,
             "schedules": {name: dataclasses.asdict(one) for name, one in self.schedules.items()},
         }
         try:
