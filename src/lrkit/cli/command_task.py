@@ -71,8 +71,8 @@ class _AfterDashes(click.Command):
     "--budget",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Epochs (with --steps: steps) that all trials may take. By default a third of a training for every 0.4 "
-    "decades of the lr's range, and five whole ones.",
+    help="Epochs (with --steps: steps; without a length: runs) that all trials may take. By default a tenth of a "
+    "training for every 0.4 decades of the lr's range, and six whole ones for each parameter.",
 )
 @click.option(
     "--seconds",
@@ -80,7 +80,13 @@ class _AfterDashes(click.Command):
     metavar="S",
     help="Start no further trial after so many seconds.",
 )
-@click.option("--method", metavar="NAME", default="auto", show_default=True, help="How to search.")
+@click.option(
+    "--method",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="auto, grid, halving or bayes; auto is halving where more than the lr is searched.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(min=1),

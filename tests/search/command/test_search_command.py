@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from lrkit.errors import NoAnswer, SpecError, StudyError
 from lrkit.search import Proposal, Result, Settings, Stop
 from lrkit.search.command import CsvColumn, Pattern, search_command
-from lrkit.search.command.from_zero import FromZero, reserve
-from lrkit.search.methods.auto import AUTO
-from lrkit.search.proposals import least_budget
+from lrkit.search.command._search_command import METHODS
+from lrkit.search.command.from_zero import FromZero
 from search.command.scripts import CURVE, PYTHON, script
 
 BEST = 10**-2.5
@@ -158,7 +157,7 @@ def test_a_failure_above_the_best_is_a_cliff(search):
 @pytest.mark.parametrize(
     ("more", "error", "words"),
     [
-        ({"budget": 5}, StudyError, "5 epochs is too small"),
+        ({"budget": 11}, StudyError, "11 epochs is too small"),
         ({"budget": 2.5}, SpecError, "whole number of epochs"),
         ({"method": "atuo"}, SpecError, "did you mean 'auto'"),
         ({"direction": "up"}, SpecError, "direction is 'up'"),
@@ -186,11 +185,12 @@ def outcome(proposal, noise):
 
 
 @settings(deadline=None, max_examples=6)
-@given(st.integers(1, 30), st.integers(0, 200), st.floats(0, 0.5))
-def test_from_zero_every_trial_is_whole_and_all_of_them_within_the_budget(steps, spare, noise):
-    budget = least_budget(steps) + reserve(steps) + spare
+@given(st.sampled_from(sorted(METHODS)), st.integers(1, 30), st.integers(0, 200), st.floats(0, 0.5))
+def test_from_zero_every_trial_is_whole_and_all_of_them_within_the_budget(name, steps, spare, noise):
+    budget = 6 * steps + spare
     given_settings = Settings(steps=steps, budget=budget, low=1e-4, high=1e-1)
-    method, results = FromZero(AUTO, "epochs"), []
+    way, share = METHODS[name]
+    method, results = FromZero(way, share=share, unit="epochs"), []
     while not isinstance(proposals := method.next_trials(given_settings, results), Stop):
         assert proposals
         assert all(isinstance(p, Proposal) and p.start == 0 for p in proposals)

@@ -13,14 +13,17 @@ from typing import Any
 from lrkit.errors import NoAnswer, SpecError, StudyError, did_you_mean
 from lrkit.search.command.command import Command
 from lrkit.search.command.executor import GRACE, CommandExecutor
-from lrkit.search.command.from_zero import NO_STATES, FromZero, reserve, within_reserve
+from lrkit.search.command.from_zero import NO_STATES, FromZero
 from lrkit.search.command.outcome import CommandSearch, conclude_command
 from lrkit.search.command.reports import Length
 from lrkit.search.command.sources import JsonLines, Source
 from lrkit.search.command.template import Template
 from lrkit.search.driver import drive
+from lrkit.search.methods import Method
 from lrkit.search.methods.auto import AUTO
-from lrkit.search.proposals import SPACING, least_budget, rung_steps
+from lrkit.search.methods.bayes import BAYES
+from lrkit.search.methods.grid import GRID
+from lrkit.search.methods.halving import HALVING
 from lrkit.search.space import Parameter, Range, Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.trials import Direction, Result, Settings
@@ -28,9 +31,19 @@ from lrkit.training.progress import SILENT, Reporter
 
 __all__ = ["search_command"]
 
-METHODS = {"auto": AUTO}
-FULL_TRIALS = 5
-"""Whole trainings in the default budget, besides the short ones that cover the range."""
+METHODS: dict[str, tuple[Method, float]] = {
+    "auto": (AUTO, 0.9),
+    "bayes": (BAYES, 1.0),
+    "grid": (GRID, 1.0),
+    "halving": (HALVING, 2 / 3),
+}
+"""Each with its `share` (see FromZero): auto stops trials at a tenth of a whole run, halving at a third at most."""
+SHORT, FEWEST = 10, 4
+"""What coarse trials are of a whole one, as T/n, and the fewest of them."""
+SPACING = 0.4
+"""Decades of the range for each coarse trial in the default budget."""
+FULL_TRIALS = 6
+"""Whole trainings in the default budget, besides the coarse ones, for each parameter."""
 DIRECTIONS = ("min", "max")
 
 
@@ -60,10 +73,12 @@ def search_command(
         beyond an end of the lr's where the best trials stand there.
     metric: where each trial's metric is read from; by default the last JSON line with the key "loss". "min"imised or
         "max"imised.
-    epochs or steps: how long a whole training is. Trials stop at a third of it until it is known which are worth
-        more. Without either only the end of a run counts.
-    budget: epochs, or steps, that all trials may take; by default a third of a training for every 0.4 decades of the
-        range, and five whole ones. A trial that goes on is run anew from its beginning, which is counted.
+    epochs or steps: how long a whole training is. Trials are ended early until it is known which are worth more.
+        Without either only the end of a run counts.
+    budget: epochs, or steps (without a length: runs), that all trials may take; by default a tenth of a training for
+        every 0.4 decades of the lr's range, and six whole ones for each parameter. A trial that goes on is run anew
+        from its beginning, which is counted.
+    method: "auto", which is "halving" where more than the lr is searched; "grid", "halving", "bayes".
     seconds: wall time of this call after which no further trial begins, once there are three.
     seed: of the first trials; replicates take the next ones, where the command has a `{seed}`.
     workers: commands at a time. variables: pass the values as environment variables, too: `LRKIT_LR` ...
@@ -92,6 +107,7 @@ def search_command(
         direction=direction,
         space=space or None,
     )
+    way, share = METHODS["halving" if method == "auto" and space else method]
     deadline = math.inf if seconds is None else time.monotonic() + seconds
     folder = Path(out)
     with _study(folder, _identity(command, settings, method), reporter) as study:
@@ -101,7 +117,7 @@ def search_command(
         )
         with closing(executor):
             stop = drive(
-                FromZero(METHODS[method], length.unit if length.known else "trainings"),
+                FromZero(way, share=share, unit=length.unit if length.known else "trainings"),
                 settings,
                 study,
                 NO_STATES,
@@ -129,7 +145,6 @@ def _identity(command: Command, settings: Settings, method: str) -> dict[str, An
         "variables": command.variables,
         "seed": settings.seed,
         "method": method,
-        f"{command.length.unit} of a short trial": rung_steps(within_reserve(settings)),
     }
 
 
@@ -150,10 +165,11 @@ def _study(folder: Path, identity: Mapping[str, Any], reporter: Reporter) -> Ite
 
 def _budget(length: Length, rates: Range, space: Space, budget: int | None) -> int:
     T = length.full
-    least = least_budget(T) + reserve(T)
+    short = max(1, T // SHORT)
+    least = max(T + FEWEST * short, math.ceil((T + (FEWEST - 1) * short) / METHODS["auto"][1]))
     if budget is None:
-        rungs = round(math.log10(rates.high / rates.low) / SPACING) + 1
-        return max(least, rungs * max(1, T // 3) + FULL_TRIALS * T * (1 + len(space)))
+        coarse = round(math.log10(rates.high / rates.low) / SPACING) + 1
+        return max(least, coarse * short + FULL_TRIALS * T * (1 + len(space)))
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
         raise SpecError(f"budget= is a whole number of {length.unit}, at least 1, not {budget!r}")
     if budget < least:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -47,6 +48,10 @@ class CommandExecutor:
         proven: bool = False,
         reporter: Reporter = SILENT,
     ) -> None:
+        if os.name != "posix":
+            raise TaskError(
+                "commands as tasks need Linux or macOS: they are ended by signals to process groups"
+            )
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise SpecError(f"workers= is a whole number, at least 1, not {workers!r}")
         if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace < 86_400:
