@@ -14,8 +14,10 @@ from lrkit.errors import LrkitError, NoAnswer, SpecError, StudyError
 from lrkit.plot import comparison_figure
 from lrkit.schedule import linear
 from lrkit.search import search_lr
+from lrkit.training import default_plan
 from lrkit.tuning import convex_bound
 from lrkit.tuning.comparing import _compare, crew, jobs
+from lrkit.tuning.comparing.course import foreseen_bracket
 from lrkit.tuning.comparing.jobs import FinalJob, SearchJob
 from toys import blobs, fingerprint, random_states, toy_task
 
@@ -122,6 +124,20 @@ def test_the_others_are_searched_around_the_first_ones_rate_times_the_bounds_rat
     assert rows["reactive"].bracket[1] > 2 * high
 
 
+def test_what_feedback_did_to_the_first_schedule_is_not_known_either():
+    plain, reactive = (
+        default_plan(task(), steps=40, schedule=text) for text in ("hold()", "hold() & plateau()")
+    )
+    found = {"lr": 0.1, "status": "settled"}
+    low, high = foreseen_bracket(found, plain, plain)
+    assert (low, high) == pytest.approx((0.1 / 10**0.5, 0.1 * 10**0.5), rel=0.01)
+    reference = foreseen_bracket(found, reactive, plain)
+    assert reference[0] < low / 2
+    assert reference[1] == pytest.approx(high)
+    wider = foreseen_bracket(found | {"status": "not settled"}, plain, plain)
+    assert wider == pytest.approx((0.1 / 10**0.8, 0.1 * 10**0.8), rel=0.01)
+
+
 class Unread:
     """Test data that nobody may look at yet."""
 
@@ -194,6 +210,7 @@ def test_wrong_schedules_are_named_at_once_and_nothing_is_trained_or_written(tmp
     [
         (["hold()"], {}, "at least two"),
         ("hold()", {}, "at least two"),
+        (None, {}, "at least two"),
         (["hold()", 3], {}, "not int"),
         (["hold()", lrkit.from_function(lambda t: 1.0)], {}, "no text"),
         (SPECS, {"seeds": 0}, "seeds="),

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from lrkit.plan import Plan
 from lrkit.search.trials import round_rate
 from lrkit.training import Task, final_part
-from lrkit.tuning.comparing.bound import ConvexBound, convex_bound
+from lrkit.tuning.comparing.bound import convex_bound
 from lrkit.tuning.comparing.jobs import FinalJob, Job, SearchJob
 from lrkit.tuning.comparing.ledger import Progress
 
@@ -87,23 +89,27 @@ def foreseen_bracket(found: Mapping[str, Any], reference: Plan, plan: Plan) -> t
     """Where the best lr of `plan` is to be searched, from the search of `reference`, as `Search.to_dict()` gives it.
 
     The best lr times the ratio of the convex bounds' rates, and a margin to each side. Of a controller the bound knows
-    nothing: it may never act, or cool the run down. So with control the bracket reaches from the schedule's own rate to
+    nothing: it may never act, or cool the run down. So with control anything counts from the schedule's own rate to
     that of the same schedule cooled down linearly.
     """
     lr = float(found["lr"])
-    ours, theirs = _bound(plan, lr), _bound(reference, lr)
-    ratios = [ours.rate / theirs.rate]
-    if plan.control:
-        ratios.append(_bound(plan, lr, cooled=True).rate / theirs.rate)
+    ours, theirs = _rates(plan, lr), _rates(reference, lr)
     margin = 10.0 ** (MARGIN if found["status"] == "settled" else UNSETTLED_MARGIN)
-    return round_rate(lr * min(ratios) / margin), round_rate(lr * max(ratios) * margin)
+    return (
+        round_rate(lr * min(ours) / max(theirs) / margin),
+        round_rate(lr * max(ours) / min(theirs) * margin),
+    )
 
 
-def _bound(plan: Plan, lr: float, *, cooled: bool = False) -> ConvexBound:
+def _rates(plan: Plan, lr: float) -> tuple[float, ...]:
+    """The convex bound's rate; two of them for a plan with control, between which it lies."""
     steps = plan.horizon.steps
     base_lr = lr if plan.schedule.needs_base_lr else None
     factors = plan.schedule.over(plan.horizon, base_lr=base_lr).chunk(0, steps)
-    return convex_bound(factors * [1.0 - t / steps for t in range(steps)] if cooled else factors)
+    alone = convex_bound(factors).rate
+    return (
+        (alone, convex_bound(factors * (1.0 - np.arange(steps) / steps)).rate) if plan.control else (alone,)
+    )
 
 
 def _folder(course: Course, name: str) -> str:

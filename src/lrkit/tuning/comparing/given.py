@@ -27,7 +27,7 @@ def named_specs(given: Given) -> dict[str, Spec]:
 
     Raises SpecError that lists every spec that is wrong, and for fewer than two, or one given twice.
     """
-    if isinstance(given, str | Schedule | Spec):
+    if isinstance(given, str | Schedule | Spec) or not isinstance(given, Sequence | Mapping):
         raise SpecError(f"compare at least two schedules: a list of them, not {str(given)!r:.80} alone")
     pairs = list(given.items()) if isinstance(given, Mapping) else [_named(one) for one in given]
     specs: dict[str, Spec] = {}
@@ -58,13 +58,13 @@ def checked_plans(
 
     Raises SpecError that lists every schedule that cannot be trained so; TaskError for the task or its length itself.
     """
-    default_plan(task, epochs=epochs, steps=steps)
+    Run(task, default_plan(task, epochs=epochs, steps=steps), seed=task.seed, device=device)
     plans: dict[str, Plan] = {}
     wrong: list[str] = []
     for name, spec in specs.items():
         try:
             plans[name] = default_plan(task, schedule=spec, epochs=epochs, steps=steps)
-            Run(task, plans[name], seed=task.seed, data="search", device=device)
+            Run(task, plans[name], seed=task.seed, device=device)
             convex_bound(plans[name].schedule.over(plans[name].horizon, base_lr=plans[name].lr))
         except LrkitError as error:
             wrong.append(f"{name!r:.80}: {error}")
