@@ -20,7 +20,10 @@ from lrkit.training.builtin import BUILTIN_TASKS
 
 STEPS = 54
 SPACE = Space({"weight_decay": "1e-3..10:log", "batch_size": [32, 64]})
-ASKED = Settings(steps=STEPS, budget=8 * STEPS, low=1e-4, high=1e-1, space=SPACE)
+
+
+def asked(trainings):
+    return Settings(steps=STEPS, budget=trainings * STEPS, low=1e-4, high=1e-1, space=SPACE)
 
 
 class StoppedError(Exception):
@@ -45,13 +48,13 @@ class Unplugged:
         self.trainer.close()
 
 
-def trained(method, folder, *, stop_after=10**9):
+def trained(method, settings, folder, *, stop_after=10**9):
     task = BUILTIN_TASKS["digits"]()
     plan = default_plan(task, steps=STEPS)
     check_space(task, plan, SPACE)
     with SqliteStudy(folder, {"test": method.__class__.__name__}) as study:
         executor = Unplugged(Trainer(task, plan, 0), stop_after)
-        stop = drive(method, ASKED, study, FileStates(folder / "trials"), executor)
+        stop = drive(method, settings, study, FileStates(folder / "trials"), executor)
         return study.results(), stop
 
 
@@ -60,24 +63,25 @@ def comparable(results):
 
 
 @pytest.mark.parametrize(
-    ("method", "stops"),
+    ("method", "trainings", "stops"),
     [
-        pytest.param(HALVING, (12, 5), id="halving"),
-        pytest.param(GRID, (3,), id="grid", marks=pytest.mark.slow),
-        pytest.param(BAYES, (7,), id="bayes", marks=pytest.mark.slow),
+        pytest.param(HALVING, 8, (12, 5), id="halving"),
+        pytest.param(GRID, 12, (3,), id="grid", marks=pytest.mark.slow),
+        pytest.param(BAYES, 10, (7,), id="bayes", marks=pytest.mark.slow),
     ],
 )
-def test_digits_with_weight_decay_and_batch_size(method, stops, tmp_path):
-    whole, reason = trained(method, tmp_path / "whole")
+def test_digits_with_weight_decay_and_batch_size(method, trainings, stops, tmp_path):
+    settings = asked(trainings)
+    whole, reason = trained(method, settings, tmp_path / "whole")
     for many in stops:
         with pytest.raises(StoppedError):
-            trained(method, tmp_path / "stopped", stop_after=many)
-    results, again = trained(method, tmp_path / "stopped")
+            trained(method, settings, tmp_path / "stopped", stop_after=many)
+    results, again = trained(method, settings, tmp_path / "stopped")
     assert comparable(results) == comparable(whole)
     assert again == reason
-    assert sum(r.cost for r in results) <= ASKED.budget
+    assert sum(r.cost for r in results) <= settings.budget
     assert not (tmp_path / "stopped" / "trials").exists()
-    joint = best_values(ASKED, results)
+    joint = best_values(settings, results)
     SPACE.check(joint.best.values)
     assert joint.best.steps == STEPS
     assert joint.best.objective < 1.0  # an untrained model has 2.3
