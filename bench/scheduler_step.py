@@ -1,6 +1,6 @@
 """What one step of a scheduler costs, beside torch's own class and beside a bare loop, in one process and in turn.
 
-The bare loop assigns one float to each group's lr, which is the least that a scheduler can do. Times are the
+The bare loop assigns one float to each group's lr, which is the least that a scheduler can do. Processor times are the
 smallest of many short runs, in which torch's class, ours and the loop take turns, so that what else the machine does
 falls on all alike. Our runs are long enough to hold all that is read ahead, torch's short ones are its quietest.
 "alike" groups have one lr, "different" ones each their own. Only schedulers are stepped: the optimizer is told that
@@ -75,12 +75,12 @@ def bare(optimizer: SGD) -> Callable[[], None]:
 
 
 def timed(step: Callable[[], None], count: int) -> float:
-    """Microseconds a call."""
+    """Microseconds of the processor a call."""
     turns = range(count)
-    start = time.perf_counter_ns()
+    start = time.thread_time_ns()
     for _ in turns:
         step()
-    return (time.perf_counter_ns() - start) / count / 1000.0
+    return (time.thread_time_ns() - start) / count / 1000.0
 
 
 def compare(groups: int, *, alike: bool, rounds: int) -> list[dict[str, Any]]:
