@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,8 +14,9 @@ import torch
 from lrkit.errors import TaskError
 from lrkit.search.states import FileStates
 from lrkit.search.workers import PoolExecutor
+from search.marked import Marked
 from search.worker_tasks import DIES, LEAVES
-from search.worker_trials import TASKS, comparable, proposals, searched, trainer_of
+from search.worker_trials import comparable, proposals, searched, trainer_of
 
 pytestmark = pytest.mark.slow
 
@@ -74,11 +70,11 @@ def test_a_task_that_is_another_one_at_each_import_is_refused(tmp_path):
 
 def test_workers_load_data_by_processes_of_their_own_which_go_with_them(tmp_path):
     trainer = trainer_of("with_loaders")
-    batch = proposals(1e-3, 1e-2, stop=6)
+    batch = proposals(1e-3, 1e-2, stop=3)
     expected = comparable(trainer.run(batch, FileStates(tmp_path / "here")))
     with PoolExecutor(trainer, workers=1) as pool:
         assert comparable(pool.run(batch, FileStates(tmp_path / "there"))) == expected
-        with closing(pool.run(proposals(1e-3, 3e-3, 1e-2, stop=6), FileStates(tmp_path / "more"))) as running:
+        with closing(pool.run(proposals(1e-3, 3e-3, 1e-2, stop=3), FileStates(tmp_path / "more"))) as running:
             next(running)
 
 
@@ -87,73 +83,17 @@ def test_a_task_that_leaves_python_does_so_as_in_this_process(tmp_path):
         list(pool.run(proposals(LEAVES), FileStates(tmp_path)))
 
 
-SCRIPT = """
-import sys, torch
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from search.worker_trials import proposals, trainer_of
-from lrkit.search.states import FileStates
-from lrkit.search.workers import PoolExecutor
-
-def main():
-    torch.set_num_threads(1)
-    pool = PoolExecutor(trainer_of("slow"), workers=2)
-    for result in pool.run(proposals(*(1e-3 * i for i in range(1, 200))), FileStates(Path(sys.argv[1]))):
-        print(result.lr, flush=True)
-
-{call}
-"""
-GUARDED = 'if __name__ == "__main__":\n    main()'
-
-
-class Marked:
-    """A script under way, and whatever process it has started, known by a mark in their environment."""
-
-    def __init__(self, folder: Path, call: str) -> None:
-        script = folder / "script.py"
-        script.write_text(SCRIPT.format(tests=str(TASKS.parent.parent), call=call))
-        self._mark = f"LRKIT_TEST_MARK={uuid.uuid4()}"
-        name, _, value = self._mark.partition("=")
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), str(folder / "trials")],
-            env=os.environ | {name: value},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def alive(self) -> list[str]:
-        """The command lines of those that live."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal():
-                try:
-                    if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                        found.append((folder / "cmdline").read_text().replace("\0", " "))
-                except OSError:
-                    continue
-        return found
-
-    def all_gone_within(self, seconds: float) -> bool:
-        end = time.monotonic() + seconds
-        while self.alive():
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.1)
-        return True
+CALL = "train_with(lambda trainer: PoolExecutor(trainer, workers=2))"
 
 
 @pytest.fixture
 def under_way(tmp_path) -> Iterator[Marked]:
-    marked = Marked(tmp_path, GUARDED)
+    marked = Marked(tmp_path, f'if __name__ == "__main__":\n    {CALL}')
     assert marked.process.stdout is not None
     assert marked.process.stdout.readline()
     assert len(marked.alive()) >= 3
     yield marked
-    marked.process.kill()
-    marked.process.communicate()
-    assert marked.all_gone_within(10)
+    marked.end()
 
 
 def test_ctrl_c_ends_everything_at_once(under_way):
@@ -171,7 +111,7 @@ def test_workers_leave_when_the_driver_is_killed(under_way):
 
 
 def test_a_script_without_a_guard_is_told_so(tmp_path):
-    marked = Marked(tmp_path, "main()")
+    marked = Marked(tmp_path, CALL)
     _, errors = marked.process.communicate(timeout=120)
     assert 'must do so under `if __name__ == "__main__":`' in errors
     assert marked.all_gone_within(10)

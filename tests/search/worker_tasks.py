@@ -71,7 +71,7 @@ def slow():
 
 def with_loaders():
     """Data are loaded by processes of the worker's own."""
-    return make(train=DataLoader(blobs(), batch_size=8, shuffle=True, num_workers=1), steps=6)
+    return make(train=DataLoader(blobs(), batch_size=8, shuffle=True, num_workers=1))
 
 
 def unseeded():

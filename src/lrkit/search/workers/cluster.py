@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import suppress
@@ -18,15 +19,16 @@ import torch
 from lrkit.errors import MissingExtra, SpecError, TaskError
 from lrkit.search.states import States
 from lrkit.search.trainer import Trainer
-from lrkit.search.trials import Proposal, Result
+from lrkit.search.trials import Proposal, Result, TrialKey
 from lrkit.search.workers.chunks import name_settings, split
-from lrkit.search.workers.remote import Answer, Parcel, state_from, state_to_bytes, train_chunk
+from lrkit.search.workers.remote import Answer, ChunkTrainer, Parcel, state_from, state_to_bytes
 from lrkit.search.workers.travel import task_parts
 
 __all__ = ["RayExecutor"]
 
 RETRIES = 3
 """How often Ray runs a chunk again whose worker died, before that counts as the chunk's own doing."""
+_SECONDS_TO_ANSWER = 10.0
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
@@ -54,6 +56,7 @@ class RayExecutor:
         self._cpus = cpus
         self._gpus = int(_device_type(trainer) == "cuda")
         self._noted: set[str] = set()
+        self._actors: list[Any] = []
         self._before = signal.getsignal(signal.SIGTERM)
         self._ray, self._ours = _connect(address)
         try:
@@ -62,9 +65,10 @@ class RayExecutor:
         except BaseException:
             self.close()
             raise
-        self._train = self._ray.remote(
-            num_cpus=cpus, num_gpus=self._gpus, max_retries=RETRIES, retry_exceptions=False
-        )(train_chunk)
+        # Actors, not tasks: Ray 2.60 aborts the driver where a task ends by itself while it is being cancelled.
+        self._hire = self._ray.remote(
+            num_cpus=cpus, num_gpus=self._gpus, max_restarts=-1, max_task_retries=RETRIES
+        )(ChunkTrainer).remote
 
     def __enter__(self) -> RayExecutor:
         return self
@@ -78,15 +82,16 @@ class RayExecutor:
         Raises what the user's code raises, with the worker's traceback as a note, and TaskError for a chunk under
         which workers die again and again.
         """
-        pending: dict[Any, tuple[Proposal, ...]] = {}
+        chunks = split(proposals, self._slots())
+        while len(self._actors) < len(chunks):
+            self._actors.append(self._hire())
+        pending: dict[Any, tuple[tuple[Proposal, ...], Any]] = {}
         try:
-            for chunk in split(proposals, self._slots()):
-                given = {p.key: states.load(p.key) for p in chunk if p.start}
-                packed = {key: state_to_bytes(state) for key, state in given.items() if state is not None}
-                pending[self._train.remote(self._parcel, chunk, packed)] = chunk
+            for chunk, actor in zip(chunks, self._actors, strict=False):
+                pending[actor.train.remote(self._parcel, chunk, _packed(chunk, states))] = chunk, actor
             while pending:
                 done, _ = self._ray.wait(list(pending), num_returns=1)
-                answer = self._answer(done[0], pending[done[0]])
+                answer = self._answer(done[0], pending[done[0]][0])
                 del pending[done[0]]
                 self._note(answer.notes)
                 for result, state in answer.results:
@@ -95,11 +100,15 @@ class RayExecutor:
                     self._trainer.reporter.advance(result.cost, loss=result.objective, lr=result.lr)
                     yield result
         finally:
-            for reference in pending:
-                self._ray.cancel(reference, force=True)
+            for _, actor in pending.values():
+                self._ray.kill(actor)
+                self._actors.remove(actor)
 
     def close(self) -> None:
-        """End a Ray that was started here; leave another one alone."""
+        """End the workers, and a Ray that was started here; another one is left running."""
+        for actor in self._actors:
+            self._ray.kill(actor)
+        self._actors.clear()
         if self._ours and self._ray.is_initialized():
             self._ray.shutdown()
             with suppress(ValueError):  # not in the main thread, where Ray has set no handler
@@ -176,6 +185,8 @@ def _connect(address: str | None) -> tuple[Any, bool]:
         import ray
     except ImportError as error:
         raise MissingExtra("ray", "ray", "training on Ray") from error
+    if address is not None:
+        _require_listener(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
@@ -185,6 +196,23 @@ def _connect(address: str | None) -> tuple[Any, bool]:
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise TaskError(f"no Ray at {address or 'this machine'}: {_first_line(error)}") from error
     return ray, True
+
+
+def _require_listener(address: str) -> None:
+    """Ray tries for minutes to reach a machine where nobody listens."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise TaskError(f"no Ray at {address}: {error.strerror or error}") from error
+
+
+def _packed(chunk: tuple[Proposal, ...], states: States) -> dict[TrialKey, bytes]:
+    """The states from which trials of the chunk go on."""
+    known = {proposal.key: states.load(proposal.key) for proposal in chunk if proposal.start}
+    return {key: state_to_bytes(state) for key, state in known.items() if state is not None}
 
 
 def _device_type(trainer: Trainer) -> str:

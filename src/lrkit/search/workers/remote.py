@@ -1,10 +1,11 @@
-"""What runs on a Ray worker: a chunk of trials as a pure function of bytes and plain values, so that it can be run
-again wherever the first attempt died.
+"""What runs on a Ray worker: a chunk of trials as a function of bytes and plain values, so that it can be run again
+wherever the first attempt died.
 """
 
 from __future__ import annotations
 
 import io
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from lrkit.search.trials import Proposal, Result, TrialKey
 from lrkit.search.workers.messages import portable
 from lrkit.training import Task
 
-__all__ = ["Answer", "Parcel", "state_from", "state_to_bytes", "train_chunk"]
+__all__ = ["Answer", "ChunkTrainer", "Parcel", "state_from", "state_to_bytes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +39,36 @@ class Answer:
     notes: tuple[str, ...]
 
 
-def train_chunk(parcel: Parcel, proposals: Sequence[Proposal], states: Mapping[TrialKey, bytes]) -> Answer:
-    """Train `proposals`, from the states that are given. Raises what the user's code raises, made fit for travel."""
-    from ray import cloudpickle
+class ChunkTrainer:
+    """What a Ray actor is: it keeps its process, and the trainer that it was sent first, between chunks."""
 
-    torch.set_num_threads(parcel.threads)
-    kept = _BytesStates(states)
-    notes = _Notes()
-    try:
-        trainer = Trainer(parcel.kind(**parcel.parts), reporter=notes, **parcel.rest)
-        results = tuple((result, kept.saved.get(result.key)) for result in trainer.run(proposals, kept))
-    except SystemExit as error:  # to Ray it is the worker's own end, and a reason to try again
-        raise portable(
-            TaskError(f"the task's code left with SystemExit({error.code!r})"), cloudpickle
-        ) from None
-    except Exception as error:
-        raise portable(error, cloudpickle) from None
-    return Answer(results, tuple(notes.texts))
+    def __init__(self) -> None:
+        self._trainer: Trainer | None = None
+        self._notes = _Notes()
+
+    def train(
+        self, parcel: Parcel, proposals: Sequence[Proposal], states: Mapping[TrialKey, bytes]
+    ) -> Answer:
+        """Train `proposals`, from the states given. Raises what the user's code raises, made fit for travel."""
+        from ray import cloudpickle
+
+        kept = _BytesStates(states)
+        try:
+            trainer = self._opened(parcel)
+            results = [(result, kept.saved.get(result.key)) for result in trainer.run(proposals, kept)]
+        except SystemExit as error:  # to Ray it is the worker's own end, and a reason to try again
+            raise portable(
+                TaskError(f"the task's code left with SystemExit({error.code!r})"), cloudpickle
+            ) from None
+        except Exception as error:
+            raise portable(error, cloudpickle) from None
+        return Answer(tuple(results), self._notes.taken())
+
+    def _opened(self, parcel: Parcel) -> Trainer:
+        if self._trainer is None:
+            torch.set_num_threads(parcel.threads)
+            self._trainer = Trainer(parcel.kind(**parcel.parts), reporter=self._notes, **parcel.rest)
+        return self._trainer
 
 
 def state_to_bytes(state: dict[str, Any]) -> bytes:
@@ -66,9 +80,14 @@ def state_to_bytes(state: dict[str, Any]) -> bytes:
 
 def state_from(data: bytes) -> dict[str, Any]:
     """The state again: tensors and plain data, nothing that runs. Raises StudyError where it holds more."""
-    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        raise StudyError(
+            f"a state of a trial that came through Ray cannot be read: {error!s:.200}"
+        ) from error
     if not isinstance(state, dict):
-        raise StudyError(f"a Ray worker sent a {type(state).__name__} in place of a trial's state")
+        raise StudyError(f"a state of a trial that came through Ray is a {type(state).__name__}, not a dict")
     return state
 
 
@@ -94,13 +113,17 @@ class _Notes:
     """A reporter that keeps what is noted, and leaves progress to the results."""
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
+        self._texts: list[str] = []
+
+    def taken(self) -> tuple[str, ...]:
+        texts, self._texts = tuple(self._texts), []
+        return texts
 
     def stage(self, name: str, total: int) -> None: ...
 
     def advance(self, steps: int, *, loss: float, lr: float) -> None: ...
 
     def note(self, text: str) -> None:
-        self.texts.append(text)
+        self._texts.append(text)
 
     def close(self) -> None: ...
