@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from comparisons import assert_same_answer
+
 ALONE = ["--workers", "1"]
 TWO = ["down=linear(to=0)", "hold()"]
 
@@ -75,13 +77,6 @@ def command(folder, task, *args):
     ]
 
 
-def timeless(text):
-    data = json.loads(text) | {"seconds": None, "out": None}
-    for row in data["schedules"]:
-        row["search"]["seconds"] = None
-    return data
-
-
 @pytest.mark.slow
 def test_workers_give_the_same_answer_and_a_kill_costs_nothing_that_was_finished(task_file, tmp_path):
     task = task_file(before="import time; time.sleep(0.002)")
@@ -100,7 +95,7 @@ def test_workers_give_the_same_answer_and_a_kill_costs_nothing_that_was_finished
     there = subprocess.run(
         command("there", task, "--workers", "2"), cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert timeless(there.stdout) == timeless(here.stdout)
+    assert_same_answer(json.loads(there.stdout), json.loads(here.stdout))
     after = json.loads((tmp_path / "there" / "comparison.json").read_text())["schedules"]
     for name, one in kept.items():
         assert one["search"] in (None, after[name]["search"]), "a finished search was done again"

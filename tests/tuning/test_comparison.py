@@ -10,6 +10,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 import lrkit
+from comparisons import assert_same_answer
 from lrkit.errors import LrkitError, NoAnswer, SpecError, StudyError
 from lrkit.plot import comparison_figure
 from lrkit.schedule import linear
@@ -27,14 +28,6 @@ CALL = {"seeds": 2, "steps": 40, "plots": False}
 
 def task(**changes):
     return toy_task(model=toy_task(steps=40).model, **({"steps": None, "epochs": None} | changes))
-
-
-def timeless(comparison):
-    """All but wall times and the folder, as plain data."""
-    data = comparison.to_dict() | {"seconds": None, "out": None}
-    for row in data["schedules"]:
-        row["search"] = row["search"] | {"seconds": None}
-    return data
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +276,7 @@ def test_what_was_interrupted_in_a_search_ends_as_if_it_had_not_been(compared, t
     with pytest.raises(Stop):
         lrkit.compare_schedules(task(), SPECS, out=tmp_path, reporter=Stopping(), **CALL)
     resumed = lrkit.compare_schedules(task(), SPECS, out=tmp_path, **CALL)
-    assert timeless(resumed) == timeless(compared)
+    assert_same_answer(resumed.to_dict(), compared.to_dict())
 
 
 @pytest.mark.parametrize("after", [2, 6])
@@ -306,7 +299,7 @@ def test_interrupted_anywhere_the_same_call_goes_on_to_the_same_answer(quick, tm
     monkeypatch.setattr(crew, "do_job", lambda job, *args: done.append(job.folder) or do(job, *args))
     resumed = lrkit.compare_schedules(task(), SPECS, out=tmp_path, **CALL)
     assert len(done) == len(set(done)) == 9
-    assert timeless(resumed) == timeless(lrkit.compare_schedules(task(), SPECS, **CALL))
+    assert_same_answer(resumed.to_dict(), lrkit.compare_schedules(task(), SPECS, **CALL).to_dict())
 
 
 def failing(what):
