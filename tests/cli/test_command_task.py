@@ -141,7 +141,7 @@ def test_a_folder_without_a_name_is_called_after_the_script(lrkit, tmp_path):
         "--param",
         "lr=1e-3..1e-2",
         "--budget",
-        4,
+        5,
         "--no-plots",
         "--",
         sys.executable,

@@ -227,6 +227,7 @@ def _show(console: Console, found: CommandSearch) -> None:
         ("90 % interval", range_text(search.interval)),
         ("as good", range_text(search.good)),
         ("status", f"[{colour}]{search.status}[/]: {_escaped(search.reason)}"),
+        *(("", _escaped(str(each))) for each in (found.joint.importance if found.joint else ())),
         ("", ""),
         ("cost", f"{cost}, {seconds_text(found.seconds)} of commands"),
     ]

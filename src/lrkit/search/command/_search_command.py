@@ -117,7 +117,7 @@ def search_command(
         )
         with closing(executor):
             stop = drive(
-                FromZero(way, share=share, unit=length.unit if length.known else "trainings"),
+                FromZero(way, share=share, unit=length.counted),
                 settings,
                 study,
                 NO_STATES,
@@ -171,10 +171,11 @@ def _budget(length: Length, rates: Range, space: Space, budget: int | None) -> i
         coarse = round(math.log10(rates.high / rates.low) / SPACING) + 1
         return max(least, coarse * short + FULL_TRIALS * T * (1 + len(space)))
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
-        raise SpecError(f"budget= is a whole number of {length.unit}, at least 1, not {budget!r}")
+        raise SpecError(f"budget= is a whole number of {length.counted}, at least 1, not {budget!r}")
     if budget < least:
         raise StudyError(
-            f"a budget of {budget} {length.unit} is too small for any answer: trainings of {T} need at least {least}"
+            f"a budget of {budget} {length.counted} is too small for any answer: with {T} for a whole training it "
+            f"takes {least} at least"
         )
     return budget
 

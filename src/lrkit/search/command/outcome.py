@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lrkit.errors import StudyError
 from lrkit.files import atomic_write, json_text
 from lrkit.search.command.command import Command
+from lrkit.search.joint import Joint, best_values, only
 from lrkit.search.result import Search, conclude
 from lrkit.search.trials import Proposal, Result, Settings, Stop, Trial, Values
 
@@ -24,14 +25,15 @@ __all__ = ["CommandSearch", "conclude_command"]
 class CommandSearch:
     """The best setting of a command, and on what that rests.
 
-    lr, values: the setting. search: the curve over the lr at these values, with interval and status.
+    lr, values: the setting. search: the curve over the lr at these values, with interval and status. joint: what is
+    known of the other values; None where the lr alone is searched.
     trials: all settings tried. command: the finished best command line, with the seed of the first trials and
     `best/` in the run folder for `{out}`; `variables` are those that go before it.
     member_steps: what all trials took, in `unit`. seconds: wall time of all trials.
     """
 
     search: Search
-    values: Values
+    joint: Joint | None
     trials: tuple[Trial, ...]
     template: tuple[str, ...]
     command: tuple[str, ...]
@@ -47,6 +49,11 @@ class CommandSearch:
         return self.search.lr
 
     @property
+    def values(self) -> Values:
+        """The best of all other values."""
+        return () if self.joint is None else self.joint.best.values
+
+    @property
     def line(self) -> str:
         """The best command as a line for a shell."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.variables]
@@ -56,7 +63,7 @@ class CommandSearch:
         """Trials, fitted curve and answer over the lr. Raises MissingExtra without matplotlib."""
         figure = self.search.plot()
         full = self.search.steps
-        when = f"after {full:,} {self.unit}" if self.unit != "trainings" else "at the end"
+        when = f"after {full:,} {self.unit}" if self.unit != "runs" else "at the end"
         figure.axes[0].set_ylabel(f"{self.search.objective_name} {when}")
         return figure
 
@@ -89,6 +96,8 @@ class CommandSearch:
             for trial in self.trials
         ]
         report = {"version": 1, **self.to_dict(), "search": self.search.to_dict(), "all_trials": trials}
+        if self.joint is not None:
+            report["joint"] = self.joint.to_dict()
         try:
             atomic_write(path, json_text(report, indent=1) + "\n")
         except OSError as error:
@@ -99,10 +108,11 @@ def conclude_command(
     command: Command, settings: Settings, results: Sequence[Result], stop: Stop, folder: Path
 ) -> CommandSearch:
     """What these results say, of which one at least is finite."""
-    values = _best_values(settings, results)
+    joint = None if settings.space is None else best_values(settings, results)
+    values = () if joint is None else joint.best.values
     search = conclude(
         settings,
-        [result for result in results if result.values == values],
+        only(results, values),
         stop,
         objective_name=command.source.name,
         range_test=None,
@@ -112,25 +122,16 @@ def conclude_command(
     out = folder / "best"
     return CommandSearch(
         search=search,
-        values=values,
+        joint=joint,
         trials=_trials(settings, results),
         template=command.template.arguments,
         command=command.filled(best, out),
         variables=tuple(command.values_as_variables(best, out).items()),
-        unit=command.length.unit if command.length.known else "trainings",
+        unit=command.length.counted,
         member_steps=sum(result.cost for result in results),
         seconds=sum(result.seconds for result in results),
         out=folder,
     )
-
-
-def _best_values(settings: Settings, results: Sequence[Result]) -> Values:
-    """Those of the best trial among the longest."""
-    finite = [result for result in results if not result.diverged]
-    longest = max(result.steps for result in finite)
-    full = [result for result in finite if result.steps == longest]
-    sign = 1 if settings.direction == "min" else -1
-    return min(full, key=lambda result: (sign * result.objective, result.lr)).values
 
 
 def _trials(settings: Settings, results: Sequence[Result]) -> tuple[Trial, ...]:

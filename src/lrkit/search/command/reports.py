@@ -35,6 +35,11 @@ class Length:
     unit: Unit
     known: bool = True
 
+    @property
+    def counted(self) -> str:
+        """What is counted, in words: epochs, steps, or whole runs."""
+        return self.unit if self.known else "runs"
+
     @classmethod
     def of(cls, epochs: int | None, steps: int | None) -> Length:
         """From the two ways to give it. Raises SpecError for both at once, and for numbers that are no length."""
