@@ -10,9 +10,10 @@ import numpy.typing as npt
 from lrkit.convert.members import natural_length
 from lrkit.schedule import Curve, Schedule
 
-__all__ = ["CHUNK", "Ahead"]
+__all__ = ["CHUNK", "SHORT", "Ahead"]
 
 CHUNK = 1024  # steps read ahead: numpy's fixed cost is spread thin, and the tables stay small
+SHORT = 32  # at first: whoever asks for one may ask for no more
 
 
 class Ahead(dict[int, float]):
@@ -21,10 +22,11 @@ class Ahead(dict[int, float]):
     A dictionary, because nothing in Python is quicker to ask; what it does not hold it reads when asked.
     """
 
-    __slots__ = ("_curve",)
+    __slots__ = ("_curve", "_reach", "_stop")
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
+        self._reach, self._stop = SHORT, -1
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
@@ -32,9 +34,13 @@ class Ahead(dict[int, float]):
             self._curve: Curve = schedule.over(natural_length(schedule))
 
     def __missing__(self, step: int) -> float:
-        factors = self._curve.chunk(step, step + CHUNK).tolist()
-        self.clear()
-        self.update(zip(range(step, step + CHUNK), factors, strict=True))
+        self._reach = min(2 * self._reach, CHUNK) if step == self._stop else SHORT
+        stop = step + self._reach
+        factors = self._curve.chunk(step, stop).tolist()
+        if len(self) > CHUNK:
+            self.clear()
+        self.update(zip(range(step, stop), factors, strict=True))
+        self._stop = stop
         factor: float = factors[0]
         return factor
 

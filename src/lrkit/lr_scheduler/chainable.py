@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.optim.lr_scheduler import _warn_get_lr_called_within_step
 
 from lrkit.errors import SpecError
-from lrkit.lr_scheduler.ahead import Ahead
+from lrkit.lr_scheduler.ahead import SHORT, Ahead
 from lrkit.lr_scheduler.lead import lead_from
 from lrkit.lr_scheduler.twin import Group, Rate, Twin, like, put, same_in, version_of
 from lrkit.schedule import Schedule
 
-__all__ = ["LONG", "MOVED", "SHORT", "Chainable", "whole"]
+__all__ = ["LONG", "MOVED", "Chainable", "whole"]
 
 MOVED = "_lrkit_spans"
 """Where a state keeps the (low, span) of each group, if somebody else has moved them."""
@@ -30,8 +30,8 @@ MOVED = "_lrkit_spans"
 _DRIFT = 1e-6
 """How far, relatively, a saved lr may lie off the formula: torch's own drift, in float32 tensors too."""
 
-SHORT, LONG = 32, 4096
-"""How many steps are read ahead at first, and after somebody else has written; twice as many each time, up to LONG."""
+LONG = 4096
+"""How many steps are read ahead at most: SHORT at first and after others wrote an lr, then twice as many each time."""
 
 
 class Chainable(Twin):

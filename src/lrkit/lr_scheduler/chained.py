@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from torch.optim import lr_scheduler as stock
 from torch.optim.lr_scheduler import LRScheduler
 
-from lrkit.lr_scheduler.chainable import LONG, MOVED, SHORT, Chainable
+from lrkit.lr_scheduler.ahead import SHORT
+from lrkit.lr_scheduler.chainable import LONG, MOVED, Chainable
 from lrkit.lr_scheduler.joint import Joint, asked, leap, undo, write_bases
 from lrkit.lr_scheduler.lead import Follow, lead_from
 from lrkit.lr_scheduler.twin import Defects, Rate, Twin, as_defects

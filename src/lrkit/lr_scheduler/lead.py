@@ -134,6 +134,10 @@ class Each:
                         self._put_back(group)
                         return False
                     group["lr"] = low + span * u
+            elif u == before:
+                for group, span in self._lanes:
+                    if group["lr"] != span * before:
+                        return False
             else:
                 for group, span in self._lanes:
                     if group["lr"] != span * before:

@@ -64,9 +64,8 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
                 group["lr"] = rate
         else:
             rates: list[float] = []
-            spans = _above(low, bases) if low else bases
-            for group, span in zip(groups, spans):  # noqa: B905 - as long as groups
-                group["lr"] = rate = low + span * u
+            for group, base in zip(groups, bases):  # noqa: B905 - as long as groups
+                group["lr"] = rate = low + (base - low) * u if low else base * u
                 rates.append(rate)
             self._now = rates
         self.T_cur = at
@@ -140,7 +139,3 @@ class CosineAnnealingWarmRestarts(Overwriting, stock.CosineAnnealingWarmRestarts
     def _forget(self) -> None:
         super()._forget()
         self._ahead = None
-
-
-def _above(low: Any, bases: list[Any]) -> list[Any]:
-    return [base - low for base in bases]
