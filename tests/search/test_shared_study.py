@@ -214,6 +214,16 @@ class TestClaims:
         study.add(result(steps=4))
         assert other.claim(proposals(1, stop=10)) == proposals(1, stop=10)
 
+    def test_a_trial_goes_on_with_the_driver_that_has_its_state(self, join):
+        studies = join(), join()
+        for study, share in zip(studies, (proposals(4, stop=4)[:2], proposals(4, stop=4)[2:]), strict=True):
+            assert study.claim(proposals(4, stop=4)) == share
+            for proposal in share:
+                study.add(result(proposal.lr, steps=4))
+        whole = proposals(4, stop=10)
+        assert studies[1].claim(whole) == whole[2:]
+        assert studies[0].claim(whole) == whole[:2]
+
     def test_a_trial_that_diverged_on_the_way_is_done(self, join):
         study, other = join(), join()
         study.claim(proposals(1))

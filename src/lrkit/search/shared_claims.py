@@ -95,17 +95,19 @@ class Desk:
 
     def claim(self, connection: Connection, proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
         """This driver's part of `proposals`: what it has claimed and not finished, and what is free of the rest, up to
-        an equal share among the live drivers.
+        an equal share among the live drivers; first the trials that this driver has brought to where they stopped.
         """
         self.lock(connection)
         self.beat(connection)
         drivers = {row.driver for row in self._do(connection, _LIVE)}
         rows = self._do(
             connection,
-            "select trial, stop, driver, result from lrkit_trials where study_id = :study and trial = any(:trials)",
+            "select trial, stop, driver, result from lrkit_trials "
+            "where study_id = :study and trial = any(:trials) order by stop",
             trials=[_name(proposal.key) for proposal in proposals],
-        )
+        ).all()
         known = {(row.trial, row.stop): row for row in rows}
+        trainers = {row.trial: row.driver for row in rows if row.result is not None}
         mine, free = [], []
         for proposal in proposals:
             row = known.get((_name(proposal.key), proposal.stop))
@@ -113,6 +115,9 @@ class Desk:
                 free.append(proposal)
             elif row.result is None and row.driver == self.driver:
                 mine.append(proposal)
+        # Where a trial stopped, its state is: others would train it anew.
+        place = {self.driver: 0, None: 1}
+        free.sort(key=lambda proposal: place.get(trainers.get(_name(proposal.key)), 2))
         share = math.ceil(len(proposals) / len(drivers))
         taken = free[: max(0, share - len(mine))]
         for proposal in taken:
