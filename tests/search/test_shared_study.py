@@ -383,7 +383,7 @@ class TestOpening:
             )
 
     def test_no_row_holds_the_password(self, server):
-        url = server.url.replace("lrkit@", "lrkit:hunter2@")
+        url = server.url.replace("lrkit@", "lrkit:hunter2%7B%25%7D%40@")
         with SharedStudy(url, "secret", SETTINGS, steps=10) as study:
             study.claim(proposals(1))
             study.add(result())

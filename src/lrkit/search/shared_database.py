@@ -152,8 +152,8 @@ def parse_address(storage: str) -> URL:
         raise SpecError(f"the address of a storage is a text, not {type(storage).__name__}: {form}")
     try:
         url = sqlalchemy.make_url(storage)
-    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-        raise SpecError(f"the storage is no address of a database: {form}") from error
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise SpecError(f"the storage is no address of a database: {form}") from None
     if url.drivername not in _SCHEMES:
         raise SpecError(
             f"a study can be shared through PostgreSQL, not through {url.drivername!r:.40}: {form}"
