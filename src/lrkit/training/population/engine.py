@@ -37,7 +37,7 @@ Graphs = list[tuple[tuple[int, Any], Graph]]  # by the size of a block, and what
 
 _log = logging.getLogger("lrkit")
 
-_CHECKED_STEPS = 4
+_LONGEST_UNCHECKED = 512
 _NEAR = 0.02
 
 
@@ -45,7 +45,7 @@ class Engine:
     """Steps blocks in one `way`; graphs are made when they are first needed, and kept by block size.
 
     A graph keeps what Python decided while it was recorded. So it is compared with an eager step, on copies, at its
-    first steps and once at each `recheck`; where it differs, the engine goes on eagerly and `way` says so.
+    first steps and then at distances that double; where it differs, the engine goes on eagerly and `way` says so.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Engine:
         self.way = way
         self._loss, self._served = loss, served
         self.graphs: Graphs = [] if graphs is None else graphs
-        self._unchecked = 1 if graphs else _CHECKED_STEPS
+        self._taken = self._due = 0  # full batches so far, and the one at which a graph is compared next
 
     def served_size(self, members: int) -> int:
         """The size of a block for so many members: one that a graph is there for, where that is not much too large."""
@@ -63,10 +63,6 @@ class Engine:
         known = [size for (size, _), _ in self.graphs if members <= size <= largest]
         return min(known, default=members)
 
-    def recheck(self) -> None:
-        """Compare the next step of a graph with an eager one."""
-        self._unchecked = max(1, self._unchecked)
-
     def step(self, block: Block, window: Sequence[Batch], step: int) -> list[float]:
         """Take update number `step` with every member of `block`; gives the losses, row by row.
 
@@ -74,9 +70,11 @@ class Engine:
         """
         window = list(window)
         graphed = self.way != "eager" and self._served is not None and signature(window) == self._served
-        if graphed and self._unchecked:
-            self._unchecked -= 1
-            graphed = self._holds(block, window, step)
+        if graphed:
+            if self._taken == self._due:
+                self._due += max(1, min(self._taken, _LONGEST_UNCHECKED))
+                graphed = self._holds(block, window, step)
+            self._taken += 1
         if graphed and self._is_whole(block):
             coefficients = block.update.coefficients(step)
             graph = self._graph(block, window, coefficients)

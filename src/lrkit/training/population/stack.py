@@ -75,7 +75,6 @@ class Stack:
 
     def advance(self, until: int, *, on_step: OnStep | None, deadline: float) -> None:
         """Train the members that are left up to `until`, or past the deadline by one step."""
-        self._engine.recheck()
         with ExitStack() as stack, torch.no_grad():
             if len(self._fleets) == 1:
                 # The first lane's random numbers stand for all: members of several seeds are mixed only where none
