@@ -124,7 +124,8 @@ def test_what_ignores_the_request_is_killed_with_all_its_processes(run, tmp_path
         proposal(stop=3),
         grace=0.1,
     )
-    assert result.objective == 1.5
+    assert (result.objective, result.steps) == (1.5, 3)
+    assert result.cost == 5, "it was further than asked for when it told"
     assert gone(int((tmp_path / "run/trials/1/child").read_text()))
 
 
@@ -147,13 +148,16 @@ def test_a_failure_counts_as_diverged_and_is_told_with_the_last_lines(run):
     assert "ValueError: the loss exploded" in note
 
 
-def test_a_run_without_a_report_is_a_failure_that_says_what_there_was(run):
+def test_a_run_that_ends_without_a_report_ends_the_search_and_says_what_there_was(run):
+    with pytest.raises(NoAnswer, match=r"the first trial failed.*no 'loss'; did you mean 'val_loss'\?"):
+        run("print('epoch 1: fine')\nreport(val_loss=1)", proposal(0.1), proposal(0.2))
+
+
+def test_once_a_command_is_known_to_work_such_a_run_is_a_failure_like_others(run):
     notes = Notes()
-    run("print('epoch 1: fine')\nreport(val_loss=1)", proposal(), reporter=notes)
-    assert (
-        "without a report of the metric (its JSON lines have no 'loss'; did you mean 'val_loss'?)"
-        in notes.notes[0]
-    )
+    (result,) = run("print('fine')", proposal(), proven=True, reporter=notes)
+    assert result.diverged
+    assert "ended without a report of the metric" in notes.notes[0]
 
 
 def test_nothing_but_failures_ends_the_search(run, tmp_path):

@@ -150,8 +150,10 @@ class CommandExecutor:
             raise TaskError(f"{told}; what was finished is kept, and the same call goes on from there")
         self._failures += 1
         self._proven |= ending.reported
-        if not self._proven and self._failures >= _FAILURES:
-            raise NoAnswer(f"{self._failures} trials, and all failed: {told}: {self._command.template}")
+        # What ends in good order without a report has no metric under this name, whatever the rate.
+        if not self._proven and (self._failures >= _FAILURES or ending.code == 0):
+            trials = "the first trial" if self._failures == 1 else f"{self._failures} trials, and all"
+            raise NoAnswer(f"{trials} failed: {told}: {self._command.template}")
         self._reporter.note(f"trial {folder.name} counts as diverged: {told}")
         return result
 

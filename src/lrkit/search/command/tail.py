@@ -27,8 +27,10 @@ class Tail:
         found: list[bytes] = []
         try:
             with self._path.open("rb") as file:
+                # What is written meanwhile waits: a command that never stops printing must not keep us here.
+                size = file.seek(0, 2)
                 file.seek(self._offset)
-                while block := file.read(_BLOCK):
+                while block := file.read(min(_BLOCK, size - self._offset)):
                     self._offset += len(block)
                     *whole, self._rest = _END.split(self._rest + block)
                     found += whole

@@ -151,7 +151,7 @@ class RunningTrial:
             steps=decision.steps,
             objective=decision.objective,
             diverged=diverged,
-            cost=decision.steps,
+            cost=max(decision.steps, min(self._length.full, math.ceil(self.place))),
             seconds=time.monotonic() - self._began,
             metrics=tuple(metrics),
             values=self.proposal.values,
