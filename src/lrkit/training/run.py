@@ -257,7 +257,7 @@ class Run:
         batch = move_to(batch, self.device)
         with self._precision.forward():
             loss = scalar_loss(self.task.name, self.task.loss(self.model, batch), batch)
-        self._precision.backward(loss / share)
+        self._precision.backward(loss if share == 1 else loss / share)
         return loss.item()
 
     def _grad_norm(self, clip: float | None) -> float:
