@@ -36,7 +36,7 @@ class RayExecutor:
     """Trains with `trainer` on Ray; see `Executor`.
 
     address: None starts a Ray on this machine, on loopback alone, and `close` ends it. Otherwise a cluster's, as
-        `ray.init` takes it: "auto", "host:6379", "ray://host:10001". A Ray to which this process is already connected
+        `ray.init` takes it: "auto" on a machine of it, or "host:6379". A Ray to which this process is already connected
         is used in either case, and left running.
     cpus: the cores that Ray sets aside for a chunk of trials, and its threads of torch.
 
@@ -111,7 +111,7 @@ class RayExecutor:
         self._actors.clear()
         if self._ours and self._ray.is_initialized():
             self._ray.shutdown()
-            with suppress(ValueError):  # not in the main thread, where Ray has set no handler
+            with suppress(ValueError, TypeError):  # not in the main thread, or not set from Python
                 signal.signal(signal.SIGTERM, self._before)
 
     def _answer(self, reference: Any, chunk: tuple[Proposal, ...]) -> Answer:
@@ -154,7 +154,7 @@ class RayExecutor:
             rest["device"] = "cuda"  # Ray shows each chunk its own GPU as the only one
         parcel = Parcel(type(trainer.task), task_parts(trainer.task), rest, self._cpus)
         # Files given as file.py:task are imported under such a name, which no other machine knows.
-        files = [module for name, module in sys.modules.items() if name.startswith("lrkit_task_")]
+        files = [module for name, module in list(sys.modules.items()) if name.startswith("lrkit_task_")]
         for module in files:
             self._ray.cloudpickle.register_pickle_by_value(module)
         try:
