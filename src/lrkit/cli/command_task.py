@@ -71,7 +71,7 @@ class _AfterDashes(click.Command):
     "--budget",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Epochs (with --steps: steps; without a length: runs) that all trials may take. By default a tenth of a "
+    help="Epochs (with --steps: steps; without a length: runs) that all trials may take. By default a third of a "
     "training for every 0.4 decades of the lr's range, and six whole ones for each parameter.",
 )
 @click.option(

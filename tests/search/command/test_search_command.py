@@ -162,7 +162,7 @@ def test_a_script_that_always_fails_is_told_and_once_mended_searched(search, tmp
 
 def test_nan_at_every_rate_is_no_answer(search):
     with pytest.raises(NoAnswer, match="NaN or infinite at every rate tried"):
-        search("print('{\"loss\": NaN}')", budget=20)
+        search("print('{\"loss\": NaN}')", budget=24)
 
 
 def test_a_failure_above_the_best_is_a_cliff(search):
@@ -177,7 +177,7 @@ def test_a_failure_above_the_best_is_a_cliff(search):
 @pytest.mark.parametrize(
     ("more", "error", "words"),
     [
-        ({"budget": 11}, StudyError, r"11 epochs is too small.*14 at least"),
+        ({"budget": 20}, StudyError, r"20 epochs is too small.*22 at least"),
         ({"budget": 2.5}, SpecError, "whole number of epochs"),
         ({"method": "atuo"}, SpecError, "did you mean 'auto'"),
         ({"direction": "up"}, SpecError, "direction is 'up'"),

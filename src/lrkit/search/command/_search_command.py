@@ -32,14 +32,14 @@ from lrkit.training.progress import SILENT, Reporter
 __all__ = ["search_command"]
 
 METHODS: dict[str, tuple[Method, float]] = {
-    "auto": (AUTO, 0.9),
+    "auto": (AUTO, 0.85),
     "bayes": (BAYES, 1.0),
     "grid": (GRID, 1.0),
     "halving": (HALVING, 2 / 3),
 }
-"""Each with its `share` (see FromZero): auto stops trials at a tenth of a whole run, halving at a third at most."""
-SHORT, FEWEST = 10, 4
-"""What coarse trials are of a whole one, as T/n, and the fewest of them."""
+"""Each with its `share` (see FromZero). What goes on was stopped at a third at most; with auto that is half of all."""
+SHORT, FEWEST = 3, 4
+"""What coarse trials are of a whole one at most, as T/n, and the fewest of them."""
 SPACING = 0.4
 """Decades of the range for each coarse trial in the default budget."""
 FULL_TRIALS = 6
@@ -75,7 +75,7 @@ def search_command(
         "max"imised.
     epochs or steps: how long a whole training is. Trials are ended early until it is known which are worth more.
         Without either only the end of a run counts.
-    budget: epochs, or steps (without a length: runs), that all trials may take; by default a tenth of a training for
+    budget: epochs, or steps (without a length: runs), that all trials may take; by default a third of a training for
         every 0.4 decades of the lr's range, and six whole ones for each parameter. A trial that goes on is run anew
         from its beginning, which is counted.
     method: "auto", which is "halving" where more than the lr is searched; "grid", "halving", "bayes".
