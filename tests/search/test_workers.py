@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import pickle
@@ -20,7 +21,7 @@ from lrkit.errors import SpecError, TaskError
 from lrkit.search.states import FileStates
 from lrkit.search.trainer import Trainer
 from lrkit.search.trials import Proposal
-from lrkit.search.workers import PoolExecutor
+from lrkit.search.workers import PoolExecutor, require_travel
 from lrkit.search.workers.chunks import split
 from lrkit.search.workers.messages import pack_error, portable, unpack_error
 from lrkit.search.workers.travel import first_loss, pack, same_loss, unpack
@@ -29,6 +30,24 @@ from search.worker_tasks import RAISES, BadRate, OddError
 from search.worker_trials import comparable, proposals, trainer_of
 from toys import blobs, small_net
 
+
+class Counter:
+    """A reporter that counts updates."""
+
+    updates = 0
+
+    def stage(self, name: str, total: int) -> None: ...
+
+    def advance(self, steps: int, *, loss: float, lr: float) -> None:
+        assert lr > 0
+        self.updates += steps
+
+    def note(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+COUNTER = Counter()
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
@@ -44,7 +63,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def pool() -> Iterator[PoolExecutor]:
     torch.set_num_threads(1)
-    with PoolExecutor(trainer_of("task"), workers=2) as pool:
+    with PoolExecutor(dataclasses.replace(trainer_of("task"), reporter=COUNTER), workers=2) as pool:
         yield pool
     assert multiprocessing.active_children() == []
 
@@ -94,7 +113,10 @@ def cannot_travel() -> Iterator[tuple[str, dict]]:
 
 @pytest.mark.parametrize(("part", "change"), list(cannot_travel()))
 def test_what_cannot_travel_is_told_by_its_name_before_anything_starts(part, change):
-    with pytest.raises(TaskError, match=rf"'worker-toy': {part} cannot be sent .*file\.py:task.*workers=1"):
+    told = rf"'worker-toy': {part} cannot be sent .*file\.py:task.*workers=1"
+    with pytest.raises(TaskError, match=told):
+        require_travel(trainer_of("task", **change))
+    with pytest.raises(TaskError, match=told):
         PoolExecutor(trainer_of("task", **change), workers=2)
     assert multiprocessing.active_children() == []
 
@@ -129,7 +151,9 @@ def test_two_stretches_in_a_pool_are_those_in_this_process(pool, tmp_path):
     for start, stop in ((0, 8), (8, 24)):
         batch = proposals(*RATES, start=start, stop=stop)
         expected = list(trainer_of("task").run(batch, here))
+        before = COUNTER.updates
         assert comparable(pool.run(batch, there)) == comparable(expected)
+        assert COUNTER.updates - before == sum(result.cost for result in expected)
 
 
 def test_a_killed_worker_costs_no_result_and_gives_none_twice(pool, tmp_path):

@@ -2,5 +2,6 @@
 
 from lrkit.search.workers.cluster import RayExecutor
 from lrkit.search.workers.pool import PoolExecutor
+from lrkit.search.workers.travel import require_travel
 
-__all__ = ["PoolExecutor", "RayExecutor"]
+__all__ = ["PoolExecutor", "RayExecutor", "require_travel"]

@@ -21,7 +21,7 @@ from lrkit.errors import TaskError
 from lrkit.search.trainer import Trainer
 from lrkit.training import SILENT, Run, Task, load_task
 
-__all__ = ["first_loss", "pack", "same_loss", "task_parts", "unpack"]
+__all__ = ["first_loss", "pack", "require_travel", "same_loss", "task_parts", "unpack"]
 
 _REMEDY = (
     "Give the task by name (file.py:task), define that part at the top level of a module, or train in this process "
@@ -35,6 +35,11 @@ def pack(trainer: Trainer) -> bytes:
         return _packed(dataclasses.replace(trainer, reporter=SILENT))
     except _CANNOT as error:
         raise TaskError(_told(trainer.task, error)) from error
+
+
+def require_travel(trainer: Trainer) -> None:
+    """Raise TaskError where `pack` would: before a search spends time on what it cannot send afterwards."""
+    pack(trainer)
 
 
 def unpack(parcel: bytes) -> Trainer:
