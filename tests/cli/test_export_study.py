@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -137,12 +138,29 @@ def test_what_is_no_study_is_told(lrkit, tmp_path):
     (tmp_path / "run").mkdir()
     assert "no study in run: there is no study.db" in lrkit("export-study", "run", "--out", "x.db").err
     (tmp_path / "run" / "study.db").write_text("a text, and a long one at that" * 100)
-    assert "is no study of lrkit: file is not a database" in lrkit("export-study", "run", "--out", "x.db").err
+    assert "as a study of lrkit: file is not a database" in lrkit("export-study", "run", "--out", "x.db").err
     (tmp_path / "run" / "study.db").unlink()
     with closing(sqlite3.connect(tmp_path / "run" / "study.db")) as other:
         other.execute("create table things (name text)")
-    assert "is no study of lrkit: no such table" in lrkit("export-study", "run", "--out", "x.db").err
+    assert "as a study of lrkit: no such table" in lrkit("export-study", "run", "--out", "x.db").err
     assert not (tmp_path / "x.db").exists()
+
+
+def test_a_study_of_another_format_is_told_with_its_own_path(lrkit, run_folder):
+    folder = run_folder()
+    with closing(sqlite3.connect(folder / "study.db")) as study, study:
+        study.execute("update meta set value = '9' where key = 'format'")
+    outcome = lrkit("export-study", folder, "--out", "x.db")
+    assert outcome.code == 2
+    assert f"{folder / 'study.db'} has format 9" in outcome.err
+
+
+def test_without_optuna_the_extra_is_named(lrkit, run_folder, monkeypatch):
+    folder = run_folder()
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    outcome = lrkit("export-study", folder, "--out", "x.db")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "pip install 'lrkit[search]'" in outcome.err
 
 
 def test_wrong_arguments_are_told(lrkit, run_folder):

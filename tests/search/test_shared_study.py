@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrkit.errors import SpecError, StudyError
+from lrkit.errors import MissingExtra, SpecError, StudyError
 from lrkit.search import Proposal, Result
 from lrkit.search.optuna_file import export_shared_study
 from lrkit.search.optuna_trials import from_trial, to_trial
@@ -381,6 +382,11 @@ class TestOpening:
             SharedStudy(
                 "postgresql://nowhere.invalid/x", **({"name": "toy", "settings": {}, "steps": 1} | changes)
             )
+
+    def test_a_missing_package_is_told_with_the_extra_that_brings_it(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "psycopg", None)
+        with pytest.raises(MissingExtra, match=r"pip install 'lrkit\[postgresql\]'"):
+            SharedStudy("postgresql://host/db", "toy", SETTINGS, steps=10)
 
     def test_no_row_holds_the_password(self, server):
         url = server.url.replace("lrkit@", "lrkit:hunter2%7B%25%7D%40@")

@@ -89,12 +89,15 @@ def _read(folder: Path) -> tuple[dict[str, Any], tuple[Result, ...]]:
                 source.backup(copy)
                 row = copy.execute("select value from meta where key = 'settings'").fetchone()
         except sqlite3.Error as error:
-            raise StudyError(f"{file} is no study of lrkit: {error}") from error
+            raise StudyError(f"cannot read {file} as a study of lrkit: {error}") from error
         if row is None:
-            raise StudyError(f"{file} is no study of lrkit: it has no settings")
+            raise StudyError(f"cannot read {file} as a study of lrkit: it has no settings")
         settings: dict[str, Any] = json.loads(row[0])
-        with SqliteStudy(Path(spare), settings) as study:
-            return settings, study.results()
+        try:
+            with SqliteStudy(Path(spare), settings) as study:
+                return settings, study.results()
+        except StudyError as error:
+            raise StudyError(str(error).replace(spare, str(folder))) from error
 
 
 def _read_shared(
