@@ -78,8 +78,8 @@ class Alike:
 class Each:
     """Each group has low + span u, where u is the factor of the step.
 
-    A group with another number was written by somebody else. Whether the groups are still the same is told from
-    their list, its length and the last of them.
+    A group with another number was written by somebody else. Whether the groups are still the same ones, with plain
+    numbers, is told from their list, its length and the last of them.
     """
 
     __slots__ = ("_count", "_first", "_groups", "_lanes", "_last", "_raised", "_u", "_units", "step")

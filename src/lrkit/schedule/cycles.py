@@ -29,7 +29,7 @@ from lrkit.schedule.levels import (
     as_optional_level,
 )
 from lrkit.schedule.numeric import NUMPY, Array, Numeric, Steps
-from lrkit.schedule.periods import half_waves, repeating, stairs
+from lrkit.schedule.periods import above, half_waves, repeating, stairs
 from lrkit.schedule.phase import Phase
 from lrkit.schedule.shapes import Length
 from lrkit.schedule.track import Block, Formula, Motion
@@ -267,7 +267,7 @@ class Restarts(Phase):
         heights = None if decay == 1.0 and limit is None else by_number(height)
 
         def formula(m: Numeric, i: Array) -> Array:
-            return L + (heights(m, i) if heights else v - L) * wave(m, i)
+            return L + heights(m, i) * wave(m, i) if heights else above(L, v - L, wave(m, i))
 
         return Motion.running(formula, block.steps)
 

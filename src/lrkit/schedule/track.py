@@ -123,7 +123,7 @@ class Track:
         """The factors at the steps `t` of the run; beyond the first and last piece their formulas go on."""
         if len(self.pieces) == 1:
             (piece,) = self.pieces
-            return piece.formula(m, t - piece.start)
+            return piece.formula(m, t - piece.start if piece.start else t)
         return self._gathered(m, t) if on_host(m) else self._selected(m, t)
 
     def at_step(self, t: int) -> float:

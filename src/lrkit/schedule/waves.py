@@ -17,7 +17,7 @@ from lrkit.schedule.core import Schedule
 from lrkit.schedule.falls import delayed
 from lrkit.schedule.levels import Level, as_level, as_number, as_optional_duration, as_optional_level
 from lrkit.schedule.numeric import Array, Numeric
-from lrkit.schedule.periods import half_waves
+from lrkit.schedule.periods import above, half_waves
 from lrkit.schedule.phase import Phase
 from lrkit.schedule.shapes import Length
 from lrkit.schedule.track import Block, Motion
@@ -96,7 +96,7 @@ class Cosine(Phase):
 
         def formula(m: Numeric, i: Array) -> Array:
             left = plain(m, i) if plain else m.half_wave(turn * delayed(m, m.real(i) / n, k))
-            return L + (v - L) * (left if exponent == 1.0 else left**exponent)
+            return above(L, v - L, left if exponent == 1.0 else left**exponent)
 
         left = 0.0 if self.cycles == 0.5 else (0.5 + 0.5 * math.cos(turn)) ** exponent
         return Motion(formula, L + (v - L) * left if left else L)
