@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +134,32 @@ def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(task_file, tmp_path):
     while somebody_is_left(process.pid) and time.monotonic() < patience:
         time.sleep(0.05)
     assert not somebody_is_left(process.pid)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_that_dies_is_told_and_nothing_that_was_finished_is_lost(task_file, tmp_path):
+    task = task_file(before="import time; time.sleep(0.002)")
+    process = subprocess.Popen(
+        command("run", task, "--workers", "2"),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob("run/*/final-*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    assert len(workers) == 2
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "died (exit code -9" in said
+    assert said.count("\n") == 1
+    subprocess.run(command("run", task), cwd=tmp_path, capture_output=True, check=True)
 
 
 @pytest.mark.slow

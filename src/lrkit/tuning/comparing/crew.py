@@ -80,8 +80,9 @@ def do_all_in_processes(
             waiting = [job for job in ready() if job.folder not in taken]
             idle = [connection for connection in members if connection not in busy]
             for connection, job in zip(idle, waiting, strict=False):
-                connection.send(job)
                 busy[connection] = job
+                with _told_of_death(members[connection], job):
+                    connection.send(job)
             if not busy:
                 return
             ready_to_read = wait(list(busy))
@@ -119,14 +120,8 @@ def _received(
     connection: Connection, process: BaseProcess, job: Job, reporter: Reporter
 ) -> dict[str, Any] | None:
     """The answer of a job; None where the message was about how it goes."""
-    try:
+    with _told_of_death(process, job):
         kind, content = connection.recv()
-    except (EOFError, ConnectionResetError) as error:
-        process.join(_PATIENCE)
-        raise StudyError(
-            f"the worker that had {job.name!r} died (exit code {process.exitcode}; was memory short?): "
-            "what was finished is kept, the same call goes on"
-        ) from error
     if kind == "answer":
         return dict(content)
     if kind == "advance":
@@ -141,6 +136,18 @@ def _received(
     if known is None or not issubclass(known, LrkitError):
         raise TaskError(f"{job.name}: {name}: {message}") from RuntimeError(told)
     raise (known if known is not errors.MissingExtra else LrkitError)(message)
+
+
+@contextmanager
+def _told_of_death(process: BaseProcess, job: Job) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError):
+        process.join(_PATIENCE)
+        raise StudyError(
+            f"the worker that had {job.name!r} died (exit code {process.exitcode}; was memory short?): "
+            "what was finished is kept, the same call goes on"
+        ) from ChildProcessError(process.exitcode)
 
 
 def _serve(connection: Connection, source: Source, rules: Rules, threads: int) -> None:
