@@ -369,6 +369,49 @@ def test_what_python_decides_anew_at_each_step_is_not_left_to_a_graph(caplog):
     assert again.route == population.route
 
 
+def test_a_graph_is_made_once_and_compared_at_distances_that_double(monkeypatch):
+    """The timing's graph trains, too; a hundred short advances are no reason for a hundred eager steps."""
+    from lrkit.training.population import engine
+    from lrkit.training.population.stacked_loss import StackedLoss
+
+    counts = {"recorded": 0, "eager": 0}
+
+    def counted(name, function):
+        def call(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(engine, "make_fx", counted("recorded", engine.make_fx))
+    monkeypatch.setattr(choice, "_COST", {"traced": 0.0, "compiled": math.inf})
+    monkeypatch.setattr(choice, "_LEAST_SAVING", 0.0)
+    timed, told = choice._seconds, {"eager": 1e-6, "traced": 1e-7}
+    monkeypatch.setattr(choice, "_seconds", lambda *given: told[given[1]] + 0 * timed(*given))
+    batches = [next(iter(toy_task().train))]
+    task = toy_task(model=lambda: nn.Linear(4, 3), steps=100, train=batches, validation=batches)
+    population = Population(task, cross(toy_plan(task), lrs=LRS), expected_steps=10**6)
+    assert population.route.name == "traced", population.route.reason
+    monkeypatch.setattr(StackedLoss, "gradients", counted("eager", StackedLoss.gradients))
+    for step in range(100):
+        population.advance(step + 1)
+    assert counts == {"recorded": 1, "eager": 8}  # compared before updates 0, 1, 2, 4, ..., 64
+
+
+def test_arithmetic_is_not_recorded(monkeypatch):
+    """Where large stacks are slower than plain runs a graph could not help: it is not made."""
+    asked = []
+
+    def seconds(setup, way, size, facts, graphs):
+        asked.append(way)
+        return 1.0
+
+    monkeypatch.setattr(choice, "_seconds", seconds)
+    task = toy_task()
+    assert Population(task, cross(toy_plan(task), lrs=LRS), expected_steps=10**9).route.name == "loop"
+    assert asked == ["eager"]
+
+
 def test_too_little_to_train_is_not_timed():
     task = toy_task()
     route = Population(task, cross(toy_plan(task), lrs=(1e-3,))).route

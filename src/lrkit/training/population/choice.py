@@ -46,6 +46,7 @@ _UNTIMED_STEPS: dict[Way, int] = {
     "compiled": 5,
 }  # graphs are made and compared in them
 _TIMED_STEPS = 5
+_LONG_TIMING = 0.2  # seconds: two steps that take as long tell enough
 
 
 def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int, graphs: Graphs) -> Route:
@@ -126,7 +127,9 @@ def _fastest(
 
     for way in ("eager", "traced", "compiled"):
         if way != "eager" and (
-            facts["served"] is None or _worth(setup, scouted, expected_steps, best()) < _COST[way]
+            facts["served"] is None
+            or _worth(setup, scouted, expected_steps, best()) < _COST[way]
+            or _is_arithmetic(timed)
         ):
             continue
         # A graph is made for each size: for the smallest and the largest; a compiler is asked once.
@@ -148,6 +151,12 @@ def _fastest(
         size=timed[name][1],
         **facts,
     )
+
+
+def _is_arithmetic(timed: Mapping[str, tuple[float, int]]) -> bool:
+    """Whether a stack takes its time for arithmetic, and no less than plain runs do: a graph saves dispatch alone."""
+    seconds, size = timed.get("eager", (0.0, 1))
+    return seconds > timed["loop"][0] and seconds * size > _SLOW_STEP
 
 
 def _worth(setup: Setup, scouted: Scouted, expected_steps: int, seconds: float) -> float:
@@ -182,17 +191,20 @@ def _seconds(setup: Setup, way: Way, size: int, facts: dict[str, Any], graphs: G
     block = build_block(starts, slots, mixed=False, build=setup.optimizer)
     engine = Engine(setup.loss(mixed=False), way, served=facts["served"], graphs=graphs)
     lane = setup.lane(first)
-    taken = []
+    taken: list[float] = []
+    untimed = _UNTIMED_STEPS[way]
     with lane.own_rng(), torch.no_grad():
-        for step in range(_UNTIMED_STEPS[way] + _TIMED_STEPS):
+        for step in range(untimed + _TIMED_STEPS):
             window = [move_to(batch, setup.device) for batch in lane.window()]
             started = setup.clock()
             engine.step(block, window, step)
             taken.append(setup.clock() - started)
+            if step > untimed and sum(taken[untimed:]) > _LONG_TIMING:
+                break
     # Not the quickest: large stacks have quick steps and slow ones, when memory is given back and fetched again.
     if engine.way != way:
         raise Unfit(f"a {way} step differs from an eager one")
-    return statistics.median(taken[-_TIMED_STEPS:]) / size
+    return statistics.median(taken[untimed:]) / size
 
 
 def _extremes(setup: Setup) -> tuple[int, int]:
