@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lrkit.search.proposals import fit_results, next_trials
+from lrkit.search.fitting import fit_results
+from lrkit.search.methods.auto import AUTO
 from lrkit.search.trials import Result, Settings, Stop
 
 STEPS = 900
@@ -85,7 +86,7 @@ class Objective:
         return _PATHS @ np.random.default_rng([self.number, seed, steps]).standard_normal(801)
 
 
-def settings_for(objective: Objective, *, budget: float = 5.6, seed: int = 0) -> Settings:
+def settings_for(objective: Objective, *, budget: float = 7.6, seed: int = 0) -> Settings:
     """The bracket that a range test would have given, and `budget` trainings."""
     middle = objective.best + np.random.default_rng([objective.number, 2]).uniform(-0.35, 0.55)
     return Settings(
@@ -106,10 +107,10 @@ def outcome(objective: Objective, settings: Settings, proposal) -> Result:
     return Result(proposal.lr, proposal.seed, proposal.start + cost, loss, diverged, cost, 0.5)
 
 
-def searched(objective: Objective, settings: Settings, *, whole_batches: bool = False):
+def searched(objective: Objective, settings: Settings, *, whole_batches: bool = True):
     """All results of a search, in order, and why it stopped."""
     results: list[Result] = []
-    while not isinstance(proposals := next_trials(settings, results), Stop):
+    while not isinstance(proposals := AUTO.next_trials(settings, results), Stop):
         for proposal in proposals if whole_batches else proposals[:1]:
             results.append(outcome(objective, settings, proposal))
     return results, proposals

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from lrkit.errors import SpecError, StudyError
 from lrkit.search.limits import Limits
-from lrkit.search.proposals import least_budget
+from lrkit.search.methods.auto import least_budget
 
 steps = st.integers(1, 200_000)
 
 
 @given(steps)
-def test_the_default_is_six_trainings(T):
+def test_the_default_is_eight_trainings(T):
     limits = Limits.of(T, None)
-    assert limits.budget == 6 * T or T < 30
+    assert limits.budget == 8 * T or T < 30
     assert 20 <= limits.sweep <= 100
 
 

@@ -116,7 +116,7 @@ def _cost(search: Search) -> str:
     seeds = len({trial.seed for trial in search.trials})
     trials = f"{len(search.trials)} trials" + (f" and {seeds} seeds" if seeds > 1 else "")
     return (
-        f"{count_text(search.member_steps)} steps in {trials}: {share:.0%} of a grid of 25 rates "
+        f"{count_text(search.member_steps)} steps in {trials}: {share:.0%} of a grid of 32 rates "
         f"({count_text(search.grid_steps)})"
     )
 

@@ -106,6 +106,6 @@ def budget_options(command: _Command) -> _Command:
         "--budget",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Updates that the search may spend; six trainings' worth by default.",
+        help="Updates that the search may spend; eight trainings' worth by default.",
     )
     return budget(seconds(command))

@@ -1,14 +1,17 @@
 """The search: which peak learning rate ends a training best, how sure that is, and what it cost to find out."""
 
 from lrkit.search._search import search_lr
-from lrkit.search.proposals import next_trials
+from lrkit.search.methods import Method
+from lrkit.search.methods.registry import METHODS
 from lrkit.search.result import FittedCurve, Search
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.study import Study
 from lrkit.search.trials import Proposal, Result, Settings, Stop, Trial
 
 __all__ = [
+    "METHODS",
     "FittedCurve",
+    "Method",
     "Proposal",
     "Result",
     "Search",
@@ -17,6 +20,5 @@ __all__ = [
     "Stop",
     "Study",
     "Trial",
-    "next_trials",
     "search_lr",
 ]

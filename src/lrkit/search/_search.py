@@ -7,7 +7,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,18 @@ from lrkit.errors import NoAnswer, SpecError, StudyError
 from lrkit.plan import Plan
 from lrkit.range_test import RangeTest, find_lr
 from lrkit.schedule import Schedule
-from lrkit.search.driver import drive
+from lrkit.search.driver import Executor, drive
 from lrkit.search.limits import Limits
-from lrkit.search.methods.auto import AUTO
+from lrkit.search.loss_curves import LossCurves
+from lrkit.search.methods.registry import chosen_method, usual_trainings
 from lrkit.search.result import Search, conclude
+from lrkit.search.setting import check_space
+from lrkit.search.shared_study import SharedStudy, study_name
+from lrkit.search.space import Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.states import FileStates
 from lrkit.search.study import Study
-from lrkit.search.trainer import Trainer
+from lrkit.search.trainer import Trainer, routed
 from lrkit.search.trials import Result, Settings
 from lrkit.spec import Spec
 from lrkit.training import SILENT, Reporter, Run, Task, choose_device, default_plan
@@ -50,40 +54,66 @@ def search_lr(
     budget: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
+    method: str | None = None,
+    space: Mapping[str, Any] | None = None,
     bracket: tuple[float, float] | None = None,
     range_test: RangeTest | None = None,
     plan: Plan | None = None,
     out: str | Path | None = None,
+    storage: str | None = None,
+    name: str = "",
+    workers: int = 1,
+    ray: bool | str = False,
     device: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Search:
     """Find the peak learning rate with which `task`, trained under the schedule to the horizon, ends best.
 
     schedule, epochs, steps: as for `default_plan`; or a whole `plan`, whose lr does not matter.
-    budget: the most updates that all of it may take, range test included; six trainings by default.
+    budget: the most updates that all of it may take, range test included; eight trainings by default for the lr
+        alone, a quarter of a grid of 32 rates.
     seconds: wall time of this call after which no further trial begins (three are always run); the answer then
         rests on what there is, and says so.
     seed: of every trial, so that all rates share weights and batches; replicates take the next ones.
+    method: "auto" (the default for the lr alone), "bayes" (the default with a space), "halving" or "grid".
+    space: what is searched beside the lr, by name: `{"weight_decay": "1e-4..1e-1:log", "schedule": "wsd|one_cycle"}`;
+        "lr" in it is the bracket. The answer is then `values`, and the lr that goes with them.
     bracket: the rates to begin between, (low, high); without it that of `range_test`, or of one that is run first.
-    out: a folder for the study. The same call again continues there, and trains no finished trial again; None
-        keeps nothing.
+    out: a folder for the study. The same call again continues there, also with a larger budget, and trains no
+        finished trial again; None keeps nothing.
+    storage: `postgresql://...`, a study that several processes or machines share by making the same call; `name` tells
+        it from others of the same task. `out` then holds what is this machine's own.
+    workers: processes that train trials side by side.
+    ray: True trains on a Ray that is started on this machine, an address on that cluster.
 
     Raises NoAnswer where no rate can be trained, StudyError for a budget that is too small for any answer and for
-    a folder that cannot be used, is in use, or belongs to another search.
+    a folder that cannot be used, is in use, or belongs to another search, SpecError for arguments that do not go
+    together, TaskError for a task that other processes cannot have, MissingExtra.
     """
     plan = _planned(task, plan, schedule=schedule, epochs=epochs, steps=steps)
-    limits = Limits.of(plan.horizon.steps, budget, bracket=bracket, range_test=range_test)
+    rates, varied = read_space({} if space is None else space)
+    if rates is not None:
+        if bracket is not None:
+            raise SpecError("the space has lr, which is the bracket: leave out bracket=")
+        bracket = (rates.low, rates.high)
+    method, choosing = chosen_method(method, varied)
+    check_space(task, plan, varied)
+    if ray and workers != 1:
+        raise SpecError("workers= are processes of this machine, and ray= trains on Ray: give one of them")
+    usual = usual_trainings(method, varied)
+    limits = Limits.of(plan.horizon.steps, budget, bracket=bracket, range_test=range_test, trainings=usual)
     deadline = math.inf if seconds is None else time.monotonic() + seconds
     work = _Work(task, plan, seed, device, reporter)
-    settings = work.identity() | {
-        "budget": limits.budget,
+    identity = work.identity() | {
+        "method": method,
+        "space": varied.to_dict(),
         "bracket": None if bracket is None else [*bracket],
         "range test": None if range_test is None else range_test.to_dict(),
     }
     folder = None if out is None else Path(out)
-    with SqliteStudy(folder, settings) as study, _states(folder) as states:
-        if study.journal_note is not None:
-            reporter.note(study.journal_note)
+    with ExitStack() as stack:
+        study = stack.enter_context(_study(folder, storage, name, identity, work, varied))
+        states = stack.enter_context(_states(folder))
         untrained = work.untrained(study)
         before = 0.0
         if bracket is None:
@@ -99,14 +129,70 @@ def search_lr(
             direction=task.direction or "min",
             untrained=untrained,
             earliest=_past_warmup(plan),
+            space=varied or None,
         )
-        trainer = Trainer(task, plan, seed, device, reporter)
-        stop = drive(AUTO, search, study, states, trainer, deadline=deadline, reporter=reporter)
+        trainer = routed(Trainer(task, plan, seed, device, reporter), study, choosing, search)
+        stop = drive(
+            choosing,
+            search,
+            study,
+            states,
+            stack.enter_context(_executor(trainer, workers, ray)),
+            deadline=deadline,
+            reporter=reporter,
+            curves=None if folder is None else LossCurves(folder / "curves.bin"),
+        )
         results = study.results()
     _require_answer(results)
     return conclude(
         search, results, stop, objective_name=task.objective, range_test=range_test, seconds=before
     )
+
+
+@contextmanager
+def _study(
+    folder: Path | None,
+    storage: str | None,
+    name: str,
+    identity: Mapping[str, Any],
+    work: _Work,
+    space: Space,
+) -> Iterator[Study]:
+    """In the folder, in the database that is shared, or in memory."""
+    if storage is not None:
+        with SharedStudy(
+            storage,
+            study_name(work.task.name, name),
+            identity,
+            steps=work.plan.horizon.steps,
+            direction=work.task.direction or "min",
+            space=space or None,
+        ) as shared:
+            yield shared
+        return
+    if name:
+        raise SpecError("name= tells studies of one storage= apart: give both, or use another folder")
+    with SqliteStudy(folder, identity) as study:
+        if study.journal_note is not None:
+            work.reporter.note(study.journal_note)
+        yield study
+
+
+@contextmanager
+def _executor(trainer: Trainer, workers: int, ray: bool | str) -> Iterator[Executor]:
+    """What trains: this process, others, or Ray; ended with the search."""
+    if ray:
+        from lrkit.search.workers import RayExecutor
+
+        executor: Executor = RayExecutor(trainer, None if ray is True else ray)
+    elif workers != 1:
+        from lrkit.search.workers import PoolExecutor
+
+        executor = PoolExecutor(trainer, workers=workers)
+    else:
+        executor = trainer
+    with closing(executor):
+        yield executor
 
 
 @contextmanager
@@ -207,11 +293,11 @@ def _planned(
 
 
 def _past_warmup(plan: Plan) -> int:
-    """The first update at which trials may be compared: a tenth of the length after the schedule's peak."""
+    """The first update at which trials may be compared: a twentieth of the length after the schedule's peak."""
     T = plan.horizon.steps
     base_lr = plan.lr if plan.schedule.needs_base_lr else None
     factors = plan.schedule.over(plan.horizon, base_lr=base_lr).chunk(0, T)
-    return min(T, int(np.argmax(factors >= 0.99 * factors.max())) + T // 10)
+    return min(T, int(np.argmax(factors >= 0.99 * factors.max())) + T // 20)
 
 
 def _bracket(range_test: RangeTest, reporter: Reporter) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Protocol
 
+from lrkit.search.loss_curves import LossCurves
 from lrkit.search.methods import Method
 from lrkit.search.states import States
 from lrkit.search.study import Study
@@ -43,11 +44,12 @@ def drive(
     *,
     deadline: float = math.inf,
     reporter: Reporter = SILENT,
+    curves: LossCurves | None = None,
 ) -> Stop:
     """Search until the method stops, and say why it did.
 
     Each result is in the study before the next one is awaited. After the `deadline`, in seconds of
-    `time.monotonic`, nothing further is begun, once there are three results.
+    `time.monotonic`, nothing further is begun, once there are three results. `curves` keeps the training losses.
     """
     results = study.results()
     states.keep_only(method.resumable(settings, results))
@@ -65,6 +67,8 @@ def drive(
         with closing(executor.run(claimed, states)) as running:
             for done, result in enumerate(running, start=len(results) + 1):
                 study.add(result)
+                if curves is not None and result.losses:
+                    curves.append(result.key, result.steps - result.cost, result.losses)
                 if done >= _FEWEST_RESULTS and time.monotonic() >= deadline:
                     break
         results = study.results()

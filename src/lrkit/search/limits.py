@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 from lrkit.errors import SpecError, StudyError
 from lrkit.range_test import RangeTest
-from lrkit.search.proposals import least_budget
+from lrkit.search.methods.auto import least_budget
 
 __all__ = ["Limits"]
 
-TRAININGS = 6
-"""Trainings that a search may cost by default: a quarter of a grid of 25 rates."""
 LEAST_SWEEP, MOST_SWEEP = 20, 100
 """Updates of one sweep: fewer cannot be read, and more move its lowest point by less than the bracket allows for."""
-SWEEPS_SHARE = 0.4
+SWEEPS_SHARE = 0.35
 """What all sweeps may take together, in trainings, where nothing goes wrong."""
 REPEATS = 3
 # How often its sweep's updates a range test takes at worst, when it has to begin lower, twice, and go on
@@ -39,8 +37,9 @@ class Limits:
         *,
         bracket: tuple[float, float] | None = None,
         range_test: RangeTest | None = None,
+        trainings: int = 8,
     ) -> Limits:
-        """The limits for trainings of `steps` updates.
+        """The limits for trainings of `steps` updates; without a `budget` it is so many `trainings`.
 
         Raises SpecError for a budget or a bracket that is none, StudyError for a budget too small for any
         answer.
@@ -51,7 +50,7 @@ class Limits:
         if sweeps:
             least += math.ceil(_WORST[1] * LEAST_SWEEP)
         if budget is None:
-            budget = max(TRAININGS * steps, least)
+            budget = max(trainings * steps, least)
         if budget < least:
             cheaper = ", or bracket=(low, high) to go without a range test" if sweeps else ""
             raise StudyError(

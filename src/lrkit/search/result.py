@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lrkit.range_test import RangeTest
 from lrkit.search.curve_fit import CurveFit
-from lrkit.search.proposals import fit_results
+from lrkit.search.fitting import fit_results
 from lrkit.search.scale import Scale
 from lrkit.search.trials import Result, Settings, Stop, Trial, round_rate
 
@@ -24,7 +24,7 @@ __all__ = ["FittedCurve", "Search", "SearchStatus", "conclude"]
 
 SearchStatus = Literal["settled", "not settled", "could not tell"]
 
-GRID_RATES = 25
+GRID_RATES = 32
 """What a search is compared with: an exhaustive grid of so many rates at full length."""
 GOOD = 0.02
 """How much worse than the best, as a part of it, a rate may be and still count as good."""
@@ -59,7 +59,7 @@ class Search:
     objective: the fitted objective at `lr`; `objective_name` says of what.
     trials: every rate tried, by seed, as far as it was trained.
     member_steps: updates that all of it took, range test, replicates and diverged trials included;
-        `grid_steps` is what 25 full trainings would have taken.
+        `grid_steps` is what 32 full trainings would have taken.
     status: "settled"; "not settled" where the best rate still moves with the length of training or may lie
         beyond what was tried; "could not tell" where the trials do not tell the rates apart. `reason` says
         why.
@@ -82,7 +82,7 @@ class Search:
 
     @property
     def grid_steps(self) -> int:
-        """Updates of an exhaustive grid of 25 rates at this length."""
+        """Updates of an exhaustive grid of 32 rates at this length."""
         return GRID_RATES * self.steps
 
     def plot(self) -> Figure:

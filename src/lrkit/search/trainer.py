@@ -1,19 +1,24 @@
-"""Trainer: what trains the trials of a task, in this process."""
+"""Trainer: what trains the trials of a task, in this process, one by one or as populations."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 from lrkit.plan import Plan
+from lrkit.search.methods import Method
+from lrkit.search.setting import apply_values
 from lrkit.search.states import States
-from lrkit.search.trials import Proposal, Result
-from lrkit.training import SILENT, Reporter, Run, StepInfo, Task
+from lrkit.search.study import Study
+from lrkit.search.trials import Proposal, Result, Settings, Stop, Values
+from lrkit.training import SILENT, MemberPlan, Population, Reporter, Route, Run, StepInfo, Task
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "routed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,7 @@ class Trainer:
     """Trials of `task` under `plan`, whose lr is theirs. `seed` is that of the first trials and of the task's split.
 
     A replicate (another seed) holds out another part of the data too: the answer is for the task, not for one choice
-    of samples.
+    of samples. route: how trials that begin and end together are trained; None and "loop" train one after the other.
     """
 
     task: Task
@@ -29,44 +34,131 @@ class Trainer:
     seed: int
     device: str | None = None
     reporter: Reporter = SILENT
+    route: Route | None = None
 
     def run(self, proposals: Sequence[Proposal], states: States) -> Generator[Result]:
-        """Train the proposals one after the other. See `Executor`."""
-        for proposal in proposals:
-            yield self._alone(proposal, states)
+        """Train the proposals, those that go side by side as one population. See `Executor`."""
+        known = {p: states.load(p.key) if p.start else None for p in proposals}
+        for _, same in groupby(proposals, key=lambda p: _company(p, known[p])):
+            group = tuple(same)
+            if len(group) == 1 or self.route is None or self.route.name == "loop":
+                for proposal in group:
+                    yield self._alone(proposal, known[proposal], states)
+            else:
+                yield from self._together(group, known, states)
 
     def close(self) -> None:
         """Nothing runs when `run` does not."""
 
-    def setting(self, proposal: Proposal) -> tuple[Task, Plan]:
-        """The task and the plan of a trial."""
-        task = dataclasses.replace(self.task, seed=self.task.seed + proposal.seed - self.seed)
-        return task, self.plan.with_lr(proposal.lr)
+    def setting(self, seed: int, values: Values) -> tuple[Task, Plan]:
+        """The task and the plan of the trials with these values under this seed, but for their lr."""
+        task = dataclasses.replace(self.task, seed=self.task.seed + seed - self.seed)
+        return apply_values(task, self.plan, values)
 
-    def _alone(self, proposal: Proposal, states: States) -> Result:
+    def population(self, proposals: Sequence[Proposal], *, expected_steps: int | None = None) -> Population:
+        """The population of proposals that are alike but for their lrs."""
+        first = proposals[0]
+        task, plan = self.setting(first.seed, first.values)
+        members = [MemberPlan(plan.with_lr(p.lr), p.seed) for p in proposals]
+        return Population(task, members, device=self.device, route=self.route, expected_steps=expected_steps)
+
+    def _alone(self, proposal: Proposal, known: dict[str, Any] | None, states: States) -> Result:
         started = time.perf_counter()
-        task, plan = self.setting(proposal)
-        run = Run(task, plan, seed=proposal.seed, data="search", device=self.device)
-        known = states.load(proposal.key) if proposal.start else None
+        task, plan = self.setting(proposal.seed, proposal.values)
+        run = Run(task, plan.with_lr(proposal.lr), seed=proposal.seed, data="search", device=self.device)
         if known is not None:
             run.load_state_dict(known)
-        run.advance(proposal.stop, on_step=self._on_step)
+        run.advance(self._updates(proposal.stop, plan), on_step=self._on_step)
         metrics = {} if run.diverged else run.evaluate("validation")
+        seconds = time.perf_counter() - started
+        result = self._result(proposal, plan, run.losses, metrics, seconds=seconds)
+        if self._goes_on(result):
+            states.save(proposal.key, run.state_dict())
+        return result
+
+    def _together(
+        self, proposals: Sequence[Proposal], known: Mapping[Proposal, dict[str, Any] | None], states: States
+    ) -> Generator[Result]:
+        started = time.perf_counter()
+        population = self.population(proposals)
+        saved = {i: state for i, p in enumerate(proposals) if (state := known[p]) is not None}
+        if saved:
+            population.load_members(saved)
+
+        def on_step(step: int, losses: Mapping[int, float]) -> None:
+            best = min(losses, key=lambda i: (not math.isfinite(losses[i]), losses[i]))
+            self.reporter.advance(len(losses), loss=losses[best], lr=proposals[best].lr)
+
+        plan = population.members[0].plan
+        population.advance(self._updates(proposals[0].stop, plan), on_step=on_step)
+        scores = population.evaluate("validation") if population.alive else {}
+        seconds = (time.perf_counter() - started) / len(proposals)
+        for i, proposal in enumerate(proposals):
+            result = self._result(proposal, plan, population.losses[i], scores.get(i, {}), seconds=seconds)
+            if self._goes_on(result):
+                states.save(proposal.key, population.member_state(i))
+            yield result
+
+    def _updates(self, steps: int, plan: Plan) -> int:
+        """What `steps` of the search are in updates of `plan`, which another batch size makes more or fewer."""
+        return max(1, round(steps * plan.horizon.steps / self.plan.horizon.steps))
+
+    def _result(
+        self,
+        proposal: Proposal,
+        plan: Plan,
+        losses: Sequence[float],
+        metrics: Mapping[str, float],
+        *,
+        seconds: float,
+    ) -> Result:
+        """What a stretch of training came to; `losses` are those of the whole trial, `metrics` empty if it diverged."""
         objective = metrics.get(self.task.objective_key, math.nan)
         diverged = not math.isfinite(objective)
-        if not diverged and proposal.stop < plan.horizon.steps:
-            states.save(proposal.key, run.state_dict())
+        begun, wanted = (
+            self._updates(proposal.start, plan) if proposal.start else 0,
+            self._updates(proposal.stop, plan),
+        )
+        # A trial that burst, in steps of the search.
+        reached = proposal.stop if len(losses) == wanted else math.ceil(len(losses) * proposal.stop / wanted)
         return Result(
             lr=proposal.lr,
             seed=proposal.seed,
-            steps=len(run.losses),
+            steps=reached,
             objective=math.nan if diverged else objective,
             diverged=diverged,
-            cost=max(0, len(run.losses) - proposal.start),
-            seconds=time.perf_counter() - started,
+            cost=max(0, reached - proposal.start),
+            seconds=seconds,
             metrics=tuple(metrics.items()),
             values=proposal.values,
+            losses=tuple(losses[begun:]),
         )
+
+    def _goes_on(self, result: Result) -> bool:
+        return not result.diverged and result.steps < self.plan.horizon.steps
 
     def _on_step(self, info: StepInfo) -> None:
         self.reporter.advance(1, loss=info.loss, lr=max(info.lr))
+
+
+def routed(trainer: Trainer, study: Study, method: Method, settings: Settings) -> Trainer:
+    """`trainer` with the route that serves its batches best: timed before the first of them, and kept for good."""
+
+    def choose() -> dict[str, Any]:
+        first = method.next_trials(settings, ())
+        together = (
+            ()
+            if isinstance(first, Stop)
+            else [p for p in first if _company(p, None) == _company(first[0], None)]
+        )
+        if len(together) < 2:
+            return Route(name="loop", reason="trials begin one at a time").to_dict()
+        # A later batch is about two trainings long: a graph has to pay within one.
+        return trainer.population(together, expected_steps=2 * settings.steps).route.to_dict()
+
+    return dataclasses.replace(trainer, route=Route.from_dict(study.once("route", choose)))
+
+
+def _company(proposal: Proposal, known: dict[str, Any] | None) -> tuple[object, ...]:
+    """What proposals must share to be trained in one population; what lost its state begins at 0."""
+    return proposal.seed, proposal.values, proposal.stop, 0 if known is None else proposal.start

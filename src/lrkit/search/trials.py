@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Stop:
 class Result:
     """A trial measured after `steps` updates; `cost` and `seconds` are what this stretch of it took.
 
-    `objective` is nan where the trial `diverged` (a loss that is not finite).
+    `objective` is nan where the trial `diverged` (a loss that is not finite). `losses` are the training losses of
+    this stretch where it has just been trained; a study gives results back without them.
     """
 
     lr: float
@@ -85,6 +86,7 @@ class Result:
     seconds: float
     metrics: tuple[tuple[str, float], ...] = ()
     values: Values = ()
+    losses: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def key(self) -> TrialKey:

@@ -44,7 +44,7 @@ class Tuning:
 
     plan: the answer. search, range_test: the evidence. training: the final model and its test metrics.
     member_steps: updates that the answer cost (range test, every trial, replicates); `training_steps` come on top.
-    grid_steps: what an exhaustive grid of 25 rates would have cost at this horizon.
+    grid_steps: what an exhaustive grid of 32 rates would have cost at this horizon.
     out: the run folder, None when nothing was written.
     unscaled_groups: groups to which the task's optimizer gives the same rate whatever lr is: the search left them.
     """
@@ -77,7 +77,7 @@ class Tuning:
 
     @property
     def grid_steps(self) -> int:
-        """Updates of an exhaustive grid of 25 rates."""
+        """Updates of an exhaustive grid of 32 rates."""
         return self.search.grid_steps
 
     @property
@@ -124,7 +124,7 @@ def tune(
 ) -> Tuning:
     """Find the learning rate for `task` under `schedule`, train with it on all the data, and test.
 
-    epochs or steps: the horizon, the task's own by default. budget: updates that the search may cost, six trainings by
+    epochs or steps: the horizon, the task's own by default. budget: updates that the search may cost, eight trainings by
     default; seconds: wall time after which the search starts no further trial.
     seed: replaces `task.seed` (the split) and seeds the runs.
     out: a run folder for plan, study, record, checkpoint and pictures. What is finished there is not done again: the

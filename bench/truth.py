@@ -1,0 +1,127 @@
+"""The truth that searches and finders are judged by: every rate of a dense grid trained to the end, for many seeds.
+
+    python bench/truth.py digits --seeds 24
+    python bench/truth.py mnist --data DATA --low 1e-4 --high 1e-2 --seeds 8
+
+A seed draws the held-out part, the weights and the batch order; what it ends with is the objective after a tenth, a third
+and all of the updates. `bench/truth/<task>.json` grows by one seed at a time, so that an interrupted run goes on where it
+was, and more seeds can be added later. The best rate is the lowest point of the mean log objective after a symmetric kernel
+of 0.1 decades.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+from _report import command, machine, today
+from tasks import bench_task
+
+from lrkit.files import atomic_write
+from lrkit.training import Population, cross, default_plan
+
+FOLDER = Path(__file__).parent / "truth"
+PARTS = {"tenth": 10, "third": 3, "full": 1}
+KERNEL = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """The mean log objective of full trainings against log10 lr, smoothed; `deviation` is that of one training near the
+    lowest point, as a part of its objective."""
+
+    xs: np.ndarray
+    curve: np.ndarray
+    deviation: float
+
+    @classmethod
+    def load(cls, name: str) -> Truth:
+        path = FOLDER / f"{name}.json"
+        if not path.exists():
+            raise SystemExit(f"{path} is missing: python bench/truth.py {name}")
+        found = json.loads(path.read_text())
+        return cls.of(found["rates"], found["full"])
+
+    @classmethod
+    def of(cls, rates: list[float], full: list[list[float | None]]) -> Truth:
+        x, logs = np.log10(rates), log_objectives(full)
+        mean = logs.mean(axis=0)
+        xs = np.arange(x[0], x[-1] + 0.005, 0.01)
+        weights = np.exp(-0.5 * ((xs[:, None] - x[None, :]) / KERNEL) ** 2)
+        curve = weights @ mean / weights.sum(axis=1)
+        nearest = int(np.argmin(np.abs(x - xs[np.argmin(curve)])))
+        return cls(xs, curve, float(logs[:, nearest].std(ddof=1)))
+
+    @property
+    def best(self) -> float:
+        return 10.0 ** float(self.xs[np.argmin(self.curve)])
+
+    def regret(self, lr: float) -> float:
+        """How much worse than at the best rate a training at `lr` ends on the average, as a part of the objective."""
+        x = math.log10(lr)
+        if not self.xs[0] <= x <= self.xs[-1]:
+            return math.nan
+        return math.expm1(float(np.interp(x, self.xs, self.curve) - self.curve.min()))
+
+
+def log_objectives(rows: list[list[float | None]]) -> np.ndarray:
+    """Seeds by rates; what diverged counts as the worst that did not."""
+    values = np.array([[math.nan if value is None else value for value in row] for row in rows])
+    return np.log(np.where(np.isfinite(values), values, np.nanmax(values)))
+
+
+def one_seed(name: str, data: Path | None, rates: list[float], seed: int) -> dict[str, list[float | None]]:
+    """The objectives of all rates under one seed at each length, trained as one population."""
+    task = bench_task(name, data, seed=seed)
+    plan = default_plan(task, lr=1e-3)
+    population = Population(task, cross(plan, lrs=rates, seeds=[seed]))
+    found: dict[str, list[float | None]] = {}
+    for part, divisor in PARTS.items():
+        population.advance(plan.horizon.steps // divisor)
+        scores = population.evaluate("validation") if population.alive else {}
+        values = [scores.get(i, {}).get(task.objective_key, math.nan) for i in range(len(rates))]
+        found[part] = [value if math.isfinite(value) else None for value in values]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("task")
+    parser.add_argument("--data", type=Path, help="folder with mnist/ and tinyshakespeare.txt")
+    parser.add_argument("--low", type=float, default=1e-4)
+    parser.add_argument("--high", type=float, default=1.0)
+    parser.add_argument("--per-decade", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=24)
+    asked = parser.parse_args()
+    count = round(math.log10(asked.high / asked.low) * asked.per_decade) + 1
+    rates = [float(f"{lr:.3g}") for lr in np.geomspace(asked.low, asked.high, count)]
+    path = FOLDER / f"{asked.task}.json"
+    known = json.loads(path.read_text()) if path.exists() else None
+    if known is None or known["rates"] != rates:
+        steps = default_plan(bench_task(asked.task, asked.data), lr=1e-3).horizon.steps
+        known = {"task": asked.task, "steps": steps, "rates": rates, "seeds": [], **{part: [] for part in PARTS}}
+    for seed in range(asked.seeds):
+        if seed in known["seeds"]:
+            continue
+        started = time.perf_counter()
+        for part, values in one_seed(asked.task, asked.data, rates, seed).items():
+            known[part].append(values)
+        known["seeds"].append(seed)
+        known |= {"command": command(), "machine": machine(), "date": today()}
+        FOLDER.mkdir(exist_ok=True)
+        atomic_write(path, json.dumps(known) + "\n")
+        print(f"{asked.task}, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
+    if len(known["seeds"]) > 1:
+        truth = Truth.of(known["rates"], known["full"])
+        print(f"{asked.task}: best rate {truth.best:.3g}, one training deviates by {truth.deviation:.1%}")
+
+
+if __name__ == "__main__":
+    main()
