@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from lrkit.errors import NoAnswer, SpecError
 from lrkit.files import make_folder
+from lrkit.plan import Plan
 from lrkit.plot import save_figure
 from lrkit.range_test import find_lr
 from lrkit.search.limits import Limits
@@ -90,30 +91,18 @@ def compare_schedules(
         seeds=final_seeds(task, seeds),
         on=on,
     )
-    settings = {
-        "task": task.name,
-        "objective": task.objective,
+    settings = _settings(task, course, limit, device=device) | {
+        "schedules": [[name, str(spec)] for name, spec in named.items()],
         "compared by": f"{on} {figure}",
         "direction": towards,
-        "schedules": [[name, str(spec)] for name, spec in named.items()],
-        "steps": length,
-        "optimizer": next(iter(plans.values())).optimizer.name,
-        "budget": limit,
-        "seed": task.seed,
-        "seeds": seeds,
         "equal data": equal_data,
-        "device": choose_device(device or task.device).type,
     }
     with _folder(out) as folder:
         rules = Rules(
             epochs=epochs, steps=steps, budget=limit, seed=task.seed, device=device, folder=str(folder)
         )
         ledger = Ledger(folder, settings, {name: str(spec) for name, spec in named.items()})
-        first = next(iter(plans.values()))
-        untrained = Run(task, first, seed=task.seed, device=device).evaluate("validation")[task.objective_key]
-        if ledger.range_test is None:
-            ledger.begin(_range_test(task, length, device=device, reporter=reporter), untrained)
-        ledger.refuse_another_task(untrained)
+        _begin(ledger, task, next(iter(plans.values())), device=device, reporter=reporter)
         _carry_out(course, ledger, task, source, rules, reporter)
         comparison = conclude(
             ledger.schedules,
@@ -135,6 +124,29 @@ def compare_schedules(
             if plots:
                 save_figure(comparison.plot(), folder / "comparison.png")
     return comparison
+
+
+def _settings(task: Task, course: Course, budget: int, *, device: str | None) -> dict[str, Any]:
+    """What must be the same for trainings to belong to one comparison, beside the schedules and how they are judged."""
+    plan = next(iter(course.plans.values()))
+    return {
+        "task": task.name,
+        "objective": task.objective,
+        "steps": plan.horizon.steps,
+        "optimizer": plan.optimizer.name,
+        "budget": budget,
+        "seed": task.seed,
+        "seeds": len(course.seeds),
+        "device": choose_device(device or task.device).type,
+    }
+
+
+def _begin(ledger: Ledger, task: Task, plan: Plan, *, device: str | None, reporter: Reporter) -> None:
+    """The range test, unless the ledger has it; with it the ledger must have been begun for this very task."""
+    untrained = Run(task, plan, seed=task.seed, device=device).evaluate("validation")[task.objective_key]
+    if ledger.range_test is None:
+        ledger.begin(_range_test(task, plan.horizon.steps, device=device, reporter=reporter), untrained)
+    ledger.refuse_another_task(untrained)
 
 
 def _carry_out(

@@ -73,6 +73,8 @@ def do_all_in_processes(
     Each has its share of the processor's cores for threads. An error in one ends all of them and is raised here, with
     the worker's own message. Raises StudyError when a worker dies.
     """
+    if next(iter(ready()), None) is None:
+        return  # no process is begun for nothing
     with _crew(source, rules) as members:
         busy: dict[Connection, Job] = {}
         while True:
