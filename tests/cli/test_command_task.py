@@ -82,6 +82,16 @@ with open(os.environ["LRKIT_OUT"] + "/log.csv", "w") as log:
     assert 5e-3 < float(last[0].removeprefix("LRKIT_LR=")) < 2e-2
 
 
+def test_the_environment_is_passed_on_and_never_written_down(tune, tmp_path, monkeypatch):
+    monkeypatch.setenv("API_TOKEN", "s3cr3t-t0ken")
+    text = "import os\nassert os.environ['API_TOKEN'] == 's3cr3t-t0ken'\n" + CURVE
+    outcome = tune("--env", "--budget", 24, "--no-plots", text=text)
+    assert outcome.code == 0, outcome
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert not [path for path in files if b"s3cr3t" in path.read_bytes()]
+
+
 def test_a_script_that_fails_is_told_with_its_own_words(tune):
     outcome = tune(text="raise ImportError('no module named nn')")
     assert outcome.code == 1
@@ -113,6 +123,7 @@ def test_a_failed_trial_is_named_in_the_table(tune):
         (["--param", "lr=1..2", "--metric-csv", "a.csv", "--", "true", "{lr}"], "FILE:COLUMN"),
         (["--param", "lr=1..2", "--metric-regex", "(", "--", "true", "{lr}"], "no regular expression"),
         (["digits", "--param", "lr=1..2", "--", "true", "{lr}"], "unexpected extra argument"),
+        (["--epochs", "3", "python", "train.py", "--lr", "{lr}"], "two dashes go before a command"),
         (["--schedule", "wsd", "--", "true", "{lr}"], "--schedule"),
     ],
     ids=lambda value: None if isinstance(value, list) else value,

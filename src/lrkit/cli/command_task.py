@@ -34,6 +34,8 @@ class TaskOrCommand(click.Command):
         """Any further arguments are click's own, hence Any."""
         if "--" in args:
             return command.make_context(info_name, args, parent, **extra)
+        if any("{lr}" in argument for argument in args):
+            raise SpecError(f"two dashes go before a command: {_EXAMPLE}")
         return super().make_context(info_name, args, parent, **extra)
 
 
