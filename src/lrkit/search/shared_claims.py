@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lrkit.search.trials import Proposal, TrialKey
 
-__all__ = ["Desk"]
+__all__ = ["Desk", "lock_tables", "make_tables"]
 
 _LOCK = 0x6C726B74  # the first half of the advisory lock's name; the second is the study, or 0 for the tables
 

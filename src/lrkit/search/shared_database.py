@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy import URL, Connection
 
-__all__ = ["Database", "parse_address"]
+__all__ = ["Database", "parse_address", "within"]
 
 _Value = TypeVar("_Value")
 
