@@ -103,12 +103,15 @@ def test_a_group_of_the_plan_with_an_option_of_its_own_keeps_it():
         ("cosine(to=0)", 10, "warmup(10%) >> cosine(to=0)"),
         ("warmup(5%) >> cosine(to=0)", 0, "cosine(to=0)"),
         ("cosine(to=0)", 0, "cosine(to=0)"),
+        ("warmup(5%) >> cosine(to=0)", 2, "cosine(to=0)"),
+        ("warmup(5%) >> cosine(to=0)", 2.1, "warmup(2.1%) >> cosine(to=0)"),
         ("(warmup(2) >> hold()).after(continue)", 10, "(warmup(10%) >> hold()).after(continue)"),
     ],
 )
 def test_a_warmup_takes_the_place_of_the_one_that_is_there(schedule, percent, becomes):
     _, plan = changed({"warmup": percent}, schedule=schedule)
     assert str(plan.schedule) == becomes
+    plan.schedule.over(plan.horizon)  # without a warning: 2 % of 24 updates are none
 
 
 def test_the_warmup_goes_before_the_schedule_of_the_same_trial():

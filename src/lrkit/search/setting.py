@@ -124,7 +124,9 @@ def _warmed_up(plan: Plan, percent: float) -> Schedule:
         raise SpecError(
             f"the schedule {plan.schedule} is nothing but warmup: say what follows, as in >> cosine(to=0)"
         )
-    schedule = functools.reduce(operator.rshift, [lead, *rest] if percent else rest)
+    # Less than half an update is none; said by a phase of no updates it would be a warning in every such trial.
+    given = percent * plan.horizon.steps >= 50.0
+    schedule = functools.reduce(operator.rshift, [lead, *rest] if given else rest)
     return schedule.after(plan.schedule.ending) if isinstance(plan.schedule, Ended) else schedule
 
 

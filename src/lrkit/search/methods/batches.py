@@ -28,7 +28,9 @@ NextBatch = Callable[[tuple[Result, ...]], tuple[Proposal, ...] | Stop]
 
 @dataclass(frozen=True, slots=True)
 class AtHand:
-    """The first batch that is not finished, whole, and what is left of it, never nothing; and the results before it."""
+    """The first batch that is not finished, whole, and what is left of it; and the results before it. Nothing is left
+    only where the method asked for nothing.
+    """
 
     done: tuple[Result, ...]
     batch: tuple[Proposal, ...]
@@ -46,7 +48,7 @@ def batch_at_hand(results: Sequence[Result], next_batch: NextBatch) -> AtHand | 
             return batch
         found = [_outcome(proposal, reached, burst) for proposal in batch]
         left = tuple(p for p, result in zip(batch, found, strict=True) if result is None)
-        if left:
+        if left or not batch:
             return AtHand(done, batch, left)
         done += tuple(result for result in found if result is not None)
 

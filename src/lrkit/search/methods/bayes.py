@@ -41,9 +41,8 @@ GAUSSIAN_PARAMETERS = 3
 """Up to so many parameters, the rate among them, a Gaussian process is asked; TPE for more."""
 LINEAR = 2.0
 """Median excesses over the best up to which results are told as they are; then compressed: a cliff is no slope."""
-
-LADDERS = ((-0.3, 0.3), (-0.2, 0.2, -0.4, 0.4))
-"""Where the rates of the last trials lie, in decades from the best one; the second for a budget of `MANY` trials."""
+FEW_BESIDE, MANY_BESIDE = (-0.3, 0.3), (-0.2, 0.2, -0.4, 0.4)
+"""Where the rates of the last trials lie, in decades from the best one; many for a budget of `MANY` trials."""
 MANY = 12
 
 _Parameters = tuple[tuple[str, Parameter], ...]
@@ -60,9 +59,10 @@ class _Bayes:
         for package in ("optuna", "scipy"):
             if importlib.util.find_spec(package) is None:
                 raise MissingExtra(package, "search", "method 'bayes'")
-        if settings.budget < (BATCH + len(LADDERS[0])) * settings.steps:
+        fewest = BATCH + len(FEW_BESIDE)
+        if settings.budget < fewest * settings.steps:
             raise StudyError(
-                f"method 'bayes' trains {BATCH + len(LADDERS[0])} trials of {settings.steps} updates at least, and the "
+                f"method 'bayes' trains {fewest} trials of {settings.steps} updates at least, and the "
                 f"budget is {settings.budget} updates: raise budget="
             )
         at_hand = batch_at_hand(results, _next_batch_of(settings))
@@ -70,14 +70,13 @@ class _Bayes:
             return at_hand
         keys = {proposal.key for proposal in at_hand.batch}
         own = [result for result in results if result.key in keys]
-        budget = settings.budget - sum(result.cost for result in results) + sum(result.cost for result in own)
-        offsets = _offsets(settings)
-        room = max(0, budget // settings.steps - len(offsets))
+        spent = sum(result.cost for result in results) - sum(result.cost for result in own)
+        room = _room(settings, spent)
         left = tuple(p for p in at_hand.batch[:room] if p in at_hand.left)
         if left:
             return left
         known = {result.key for result in results}
-        beside = _beside(settings, [*at_hand.done, *own], offsets)
+        beside = _beside(settings, [*at_hand.done, *own])
         return affordable(settings, results, [p for p in beside if p.key not in known])
 
     def resumable(self, settings: Settings, results: Sequence[Result]) -> frozenset[TrialKey]:
@@ -92,7 +91,7 @@ BAYES = _Bayes()
 def _next_batch_of(settings: Settings) -> NextBatch:
     space = Space({}) if settings.space is None else settings.space
     parameters: _Parameters = (("lr", rate_range(settings)), *space.items())
-    spread = BATCH * math.ceil(2 * (len(parameters) + 1) / BATCH)
+    spread = BATCH * math.ceil(2 * len(parameters) / BATCH)
 
     def next_batch(done: tuple[Result, ...]) -> tuple[Proposal, ...] | Stop:
         tried = tuple((r.lr, *(value for _, value in r.values)) for r in done)
@@ -104,6 +103,8 @@ def _next_batch_of(settings: Settings) -> NextBatch:
             return Stop(
                 "every rate tried diverged" if burst else "no rate does better than the untrained model"
             )
+        if _room(settings, sum(result.cost for result in done)) == 0:
+            return ()
         seed = derive_seed(settings.seed, len(done)) % 2**32
         places = _suggested(parameters, tried, _scores(settings, done), seed)
         return _proposals(settings, parameters, tried, places)
@@ -112,16 +113,23 @@ def _next_batch_of(settings: Settings) -> NextBatch:
 
 
 def _offsets(settings: Settings) -> tuple[float, ...]:
-    return LADDERS[settings.budget >= MANY * settings.steps] if settings.space else ()
+    if not settings.space:
+        return ()
+    return MANY_BESIDE if settings.budget >= MANY * settings.steps else FEW_BESIDE
 
 
-def _beside(settings: Settings, known: Sequence[Result], offsets: Sequence[float]) -> Iterator[Proposal]:
+def _room(settings: Settings, spent: int) -> int:
+    """For how many trials before the last ones there is budget."""
+    return max(0, (settings.budget - spent) // settings.steps - len(_offsets(settings)))
+
+
+def _beside(settings: Settings, known: Sequence[Result]) -> Iterator[Proposal]:
     """Rates beside the best of `known`, under its other values."""
     hopeful = [r for r in known if hopeful_merit(settings, r) < math.inf]
     if not hopeful:
         return
     best = min(hopeful, key=lambda r: (hopeful_merit(settings, r), r.key))
-    for offset in offsets:
+    for offset in _offsets(settings):
         lr = round_rate(best.lr * 10.0**offset)
         if settings.low <= lr <= settings.high:
             yield Proposal(lr, settings.seed, 0, settings.steps, best.values)
