@@ -15,7 +15,7 @@ from lrkit.errors import LrkitError, NoAnswer, SpecError, StudyError
 from lrkit.plot import comparison_figure
 from lrkit.schedule import linear
 from lrkit.search import search_lr
-from lrkit.training import default_plan
+from lrkit.training import default_plan, search_split
 from lrkit.tuning import convex_bound
 from lrkit.tuning.comparing import _compare, crew, jobs
 from lrkit.tuning.comparing.course import foreseen_bracket
@@ -331,6 +331,22 @@ def test_a_schedule_that_diverges_comes_last_and_the_others_are_compared(quick, 
     assert next(one for one in comparison.schedules if one.bracket is None and one.lr).name == (
         "cosine" if what == "search" else "hold()"
     )
+    assert comparison_figure(comparison.to_dict()) is not None
+
+
+def test_trainings_that_diverge_on_what_no_search_saw_are_counted_and_have_no_figure(quick):
+    usual = task()
+    held_out = search_split(usual).validation.dataset.indices[0]
+    poison = usual.train.dataset.tensors[0][held_out]
+
+    def loss(model, batch):
+        value = usual.loss(model, batch)
+        return value * math.nan if model.training and (batch[0] == poison).all(1).any() else value
+
+    comparison = lrkit.compare_schedules(task(loss=loss), SPECS, **CALL)
+    assert [one.name for one in comparison.schedules] == ["reactive", "cosine", "hold()"]
+    assert [one.diverged for one in comparison.schedules] == [0, 2, 2]
+    assert comparison.verdict.startswith("reactive is the only one with a figure")
     assert comparison_figure(comparison.to_dict()) is not None
 
 

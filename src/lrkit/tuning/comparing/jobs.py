@@ -120,8 +120,8 @@ def _train(job: FinalJob, task: Task, rules: Rules, reporter: Reporter) -> dict[
 def _rates(folder: Path) -> dict[str, list[float]]:
     """The rates of the first group as they were used: what a controller did can be read off nothing else."""
     record = read_record(folder / "record.jsonl")
-    stride = max(1, math.ceil(len(record.steps) / _MOST_POINTS))
-    kept = sorted({*range(0, len(record.steps), stride), len(record.steps) - 1})
+    rows = range(len(record))
+    kept = sorted({*rows[:: math.ceil(len(rows) / _MOST_POINTS) or 1], *rows[-1:]})
     return {
         "steps": [int(record.steps[i]) for i in kept],
         "lrs": [float(record.lrs[i, 0]) for i in kept],

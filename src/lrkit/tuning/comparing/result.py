@@ -90,7 +90,7 @@ class Comparison:
     def verdict(self) -> str:
         """The answer in a sentence; "no difference can be told" is one."""
         best, lost = self.best, [one.name for one in self.schedules if one.standing.rank is None]
-        without = f"; without a figure, as they diverged: {', '.join(lost)}" if lost else ""
+        without = f"; without a finite figure: {', '.join(lost)}" if lost else ""
         if best is None:
             return f"no schedule has a figure to compare{without}"
         others = [one for one in self.schedules[1:] if one.standing.rank is not None]
@@ -102,7 +102,7 @@ class Comparison:
             return f"{best.name} ends best, and is told apart from all others{without}"
         if len(self.undecided) == len(others):
             return f"no difference can be told between {best.name}, which ends best on average, and the others{without}"
-        return f"{best.name} ends best on average; no difference can be told to {', '.join(self.undecided)}{without}"
+        return f"{best.name} ends best on average; it cannot be told apart from {', '.join(self.undecided)}{without}"
 
     def plot(self) -> Figure:
         """The comparison as a figure. Raises MissingExtra without matplotlib."""
