@@ -108,6 +108,7 @@ class CommandExecutor:
             )
         except BaseException:
             child.reap()
+            self._guard.forget(child.group)
             raise
         running.append(trial)
 
