@@ -13,6 +13,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -33,7 +34,31 @@ __all__ = ["Engine", "Graphs", "Way"]
 
 Way = Literal["eager", "traced", "compiled"]
 Graph = Callable[..., Any]
-Graphs = list[tuple[tuple[int, Any], Graph]]  # by the size of a block, and what else its graph has baked in
+
+
+@dataclass(slots=True, eq=False)
+class Recorded:
+    """A graph for blocks of one size: of gradients, or of a whole step, in which some numbers are baked in.
+
+    taken: steps so far. due: the step before which it is compared with an eager one next.
+    """
+
+    size: int
+    baked: Any
+    graph: Graph
+    taken: int = 0
+    due: int = 0
+
+    def take(self) -> bool:
+        """Count a step; whether it is one to be compared."""
+        compared = self.taken == self.due
+        if compared:
+            self.due += max(1, min(self.taken, _LONGEST_UNCHECKED))
+        self.taken += 1
+        return compared
+
+
+Graphs = list[Recorded]
 
 _log = logging.getLogger("lrkit")
 
@@ -54,13 +79,12 @@ class Engine:
         self.way = way
         self._loss, self._served = loss, served
         self.graphs: Graphs = [] if graphs is None else graphs
-        self._taken = self._due = 0  # full batches so far, and the one at which a graph is compared next
 
     def served_size(self, members: int) -> int:
         """The size of a block for so many members: one that a graph is there for, where that is not much too large."""
         # Traced anew in less time than twice the rows take; compiling is dearer than any ballast.
         largest = math.inf if self.way == "compiled" else 2 * members
-        known = [size for (size, _), _ in self.graphs if members <= size <= largest]
+        known = [recorded.size for recorded in self.graphs if members <= recorded.size <= largest]
         return min(known, default=members)
 
     def step(self, block: Block, window: Sequence[Batch], step: int) -> list[float]:
@@ -69,20 +93,19 @@ class Engine:
         A member whose loss is not finite keeps the parameters that it had.
         """
         window = list(window)
-        graphed = self.way != "eager" and self._served is not None and signature(window) == self._served
-        if graphed:
-            if self._taken == self._due:
-                self._due += max(1, min(self._taken, _LONGEST_UNCHECKED))
-                graphed = self._holds(block, window, step)
-            self._taken += 1
-        if graphed and self._is_whole(block):
-            coefficients = block.update.coefficients(step)
-            graph = self._graph(block, window, coefficients)
-            found, block.buffers = graph(
+        whole = self.way == "compiled" and block.update.pure
+        recorded, coefficients = None, None
+        if self.way != "eager" and self._served is not None and signature(window) == self._served:
+            coefficients = block.update.coefficients(step) if whole else None
+            recorded = self._recorded(block, window, coefficients)
+            if recorded.take() and not self._holds(recorded.graph, block, window, coefficients):
+                recorded = None
+        if recorded is not None and coefficients is not None:
+            found, block.buffers = recorded.graph(
                 block.trainable, block.constants, block.buffers, block.update.state(), coefficients, window
             )
             return _numbers(found)
-        gradients_of = self._graph(block, window, None) if graphed else self._loss.gradients
+        gradients_of = self._loss.gradients if recorded is None else recorded.graph
         found, gradients, block.buffers = gradients_of(
             block.trainable, block.constants, block.buffers, window
         )
@@ -94,14 +117,11 @@ class Engine:
             block.trainable[name][lost] = rows
         return losses
 
-    def _is_whole(self, block: Block) -> bool:
-        return self.way == "compiled" and block.update.pure
-
-    def _holds(self, block: Block, window: list[Batch], step: int) -> bool:
+    def _holds(
+        self, graph: Graph, block: Block, window: list[Batch], coefficients: list[Tensor] | None
+    ) -> bool:
         """Whether the graph does what an eager step does, both on copies."""
-        whole = self._is_whole(block)
-        coefficients = block.update.coefficients(step) if whole else None
-        graph = self._graph(block, window, coefficients)
+        whole = coefficients is not None
         by_hand: Graph = _whole_step(self._loss, block) if whole else self._loss.gradients
         before = RngState.capture()
         found: list[list[Tensor]] = []
@@ -122,20 +142,19 @@ class Engine:
         self.way = "eager"
         return False
 
-    def _graph(self, block: Block, window: Sequence[Batch], coefficients: list[Tensor] | None) -> Graph:
+    def _recorded(self, block: Block, window: Sequence[Batch], coefficients: list[Tensor] | None) -> Recorded:
         """The graph for blocks of this size: of gradients, or with `coefficients` of the whole step, compiled."""
-        whole = coefficients is not None
-        key = (len(block.slots), block.update.structure() if whole else None)
-        for known, graph in self.graphs:
-            if known == key:
-                return graph
+        size, baked = len(block.slots), None if coefficients is None else block.update.structure()
+        for known in self.graphs:
+            if (known.size, known.baked) == (size, baked):
+                return known
         # Recording runs the operations for real: on copies, and with the random numbers put back.
         trainable, buffers = _copied(block.trainable), _copied(block.buffers)
         rng = RngState.capture()
         try:
             if coefficients is None:
                 gradients = functools.partial(self._loss.gradients)  # make_fx counts a method's self
-                graph = trimmed(
+                graph: Graph = trimmed(
                     feature_major(make_fx(gradients)(trainable, block.constants, buffers, list(window)))
                 )
             else:
@@ -153,8 +172,8 @@ class Engine:
                 )
         finally:
             rng.restore()
-        self.graphs.append((key, graph))
-        return graph
+        self.graphs.append(Recorded(size, baked, graph))
+        return self.graphs[-1]
 
 
 def _whole_step(loss: StackedLoss, block: Block) -> Graph:
