@@ -104,6 +104,7 @@ class TestOnRay:
         with pytest.raises(TaskError, match="'worker-toy' cannot be sent by Ray"):
             RayExecutor(trainer_of("task", model=lambda: lock and Net(4, 3)))
 
+    @pytest.mark.timeout(900)  # on a busy machine
     def test_a_search_whose_workers_are_killed_ten_times_ends_as_if_nothing_had_been(
         self, executor, tmp_path
     ):

@@ -53,7 +53,7 @@ def searched(
             executor.close()
 
     steps = trainer.plan.horizon.steps
-    settings = Settings(steps=steps, budget=8 * steps, low=1e-4, high=1e-1)
+    settings = Settings(steps=steps, budget=24 * steps, low=1e-4, high=1e-1)
     with SqliteStudy(folder, {}) as study:
         stop = drive(AUTO, settings, study, FileStates(folder / "trials"), Disturbed())
         return stop, comparable(study.results())

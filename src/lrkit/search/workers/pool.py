@@ -7,7 +7,7 @@ Not here: what a worker does (`child`), how the task gets there (`travel`), whic
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from multiprocessing import connection
 from multiprocessing.util import Finalize
@@ -26,7 +26,7 @@ from lrkit.search.workers.travel import first_loss, pack, same_loss
 __all__ = ["PoolExecutor"]
 
 ATTEMPTS = 3
-"""How often a trial is begun before a death of its worker counts as the trial's own doing."""
+"""How often a trial is begun, without a result, before the death of its worker counts as its own doing."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
@@ -34,9 +34,12 @@ class PoolExecutor:
     """Trains with `trainer` in `workers` processes, which are kept alive between batches; see `Executor`.
 
     A batch is split into as many chunks of about equal cost; each is trained as `trainer` would train it here. A
-    worker that dies is replaced, and what it had not answered is trained again, three times at most in all. Each has
-    `cores // workers` threads of torch, this process's number at most: with as many as this process has, and with
-    chunks that are trained one by one, results are those of this process bit for bit, otherwise to rounding.
+    worker that dies is replaced, and what it had not answered is trained again; what takes two with it without giving
+    a result is tried once more, trial by trial.
+
+    Each worker has `cores // workers` threads of torch, this process's number at most. With as many as this process
+    has, and with chunks that are trained one by one, results are those of this process bit for bit, otherwise to
+    rounding.
 
     The workers start here and now, and end with `close`, with this process, or with whatever interrupts `run`.
     Raises TaskError where the task cannot be sent to them, SpecError for a wrong number.
@@ -67,7 +70,7 @@ class PoolExecutor:
         """Wait until every worker has opened the task. Raises what went wrong there; `run` would, too."""
         while not all(worker.ready for worker in self._workers):
             list(self._results())
-            list(self._clear_away(deque(), Counter()))
+            list(self._clear_away(deque(), {}))
 
     def run(self, proposals: Sequence[Proposal], states: States) -> Generator[Result]:
         """Train the proposals side by side. See `Executor`.
@@ -76,7 +79,7 @@ class PoolExecutor:
         which workers die again and again.
         """
         waiting = deque(split(proposals, self._count))
-        lost: Counter[Proposal] = Counter()
+        lost: dict[Proposal, int] = {}
         self._fill()
         try:
             while waiting or any(worker.chunk for worker in self._workers):
@@ -130,7 +133,9 @@ class PoolExecutor:
                     self._remove(worker)
                     raise unpack_error(error)
 
-    def _clear_away(self, waiting: deque[tuple[Proposal, ...]], lost: Counter[Proposal]) -> Iterator[Result]:
+    def _clear_away(
+        self, waiting: deque[tuple[Proposal, ...]], lost: dict[Proposal, int]
+    ) -> Iterator[Result]:
         """Replace the workers that have died; what they had not answered waits again, ahead of the rest."""
         for worker in [worker for worker in self._workers if worker.fallen]:
             worker.kill()
@@ -140,9 +145,7 @@ class PoolExecutor:
                 self._failed_starts += 1
                 _require_start(status, self._failed_starts)
             if worker.chunk:
-                lost.update(worker.chunk)
-                _require_attempts(status, [p for p in worker.chunk if lost[p] >= ATTEMPTS])
-                waiting.appendleft(worker.chunk)
+                waiting.extendleft(_again(worker.chunk, lost, status, progress=worker.answered > 0))
         self._fill()
 
     def _require_same(self, loss: float) -> None:
@@ -166,12 +169,21 @@ def _require_start(status: int, failures: int) -> None:
         )
 
 
-def _require_attempts(status: int, spent: Sequence[Proposal]) -> None:
-    if spent:
+def _again(
+    chunk: tuple[Proposal, ...], lost: dict[Proposal, int], status: int, *, progress: bool
+) -> list[tuple[Proposal, ...]]:
+    """What to try again: the chunk, or for the last time its trials alone. Raises TaskError when that is past.
+
+    `lost` counts the deaths since the chunk last made progress: a trial that waits behind others is not to blame.
+    """
+    deaths = 1 if progress else 1 + max(lost.get(proposal, 0) for proposal in chunk)
+    if deaths >= ATTEMPTS:
         raise TaskError(
-            f"a worker process {_ended(status)} at each of {ATTEMPTS} attempts to train {name_settings(spent)}; "
-            "if memory is short, fewer workers or smaller batches need less"
+            f"a worker process {_ended(status)} at each of {ATTEMPTS} attempts to train {name_settings(chunk)}; if "
+            "memory is short, fewer workers or smaller batches need less"
         )
+    lost.update(dict.fromkeys(chunk, deaths))
+    return [(proposal,) for proposal in reversed(chunk)] if deaths == ATTEMPTS - 1 else [chunk]
 
 
 def _ended(status: int) -> str:

@@ -18,7 +18,8 @@ __all__ = ["Worker"]
 class Worker:
     """A process that keeps the trainer in `parcel` open, spawned by `start`.
 
-    `ready` is set when it has said so; `chunk` holds what it was given and has not answered.
+    `ready` is set when it has said so; `chunk` holds what it was given and has not answered, `answered` is how much of
+    it was.
     """
 
     def __init__(self, parcel: bytes, threads: int) -> None:
@@ -26,6 +27,7 @@ class Worker:
         self.pipe, self._theirs = context.Pipe()
         self.ready = False
         self.chunk: tuple[Proposal, ...] = ()
+        self.answered = 0
         self._process = context.Process(
             target=work, args=(self._theirs, parcel, os.getcwd(), threads), name="lrkit-worker"
         )
@@ -52,13 +54,14 @@ class Worker:
 
     def give(self, chunk: tuple[Proposal, ...], states: States) -> None:
         """Have it train `chunk`. One that has died in the meantime shows as fallen."""
-        self.chunk = chunk
+        self.chunk, self.answered = chunk, 0
         with suppress(ConnectionError):
             self.pipe.send((chunk, states))
 
     def take(self, result: Result) -> None:
         """Strike off what is answered."""
         self.chunk = tuple(proposal for proposal in self.chunk if proposal.key != result.key)
+        self.answered += 1
 
     def messages(self) -> Iterator[object]:
         """What it has sent and was not read yet; a message cut off by its death is none."""
