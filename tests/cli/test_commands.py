@@ -32,7 +32,7 @@ class TestTune:
             "learning rate",
             "90 % interval",
             "as good",
-            "of a grid of 25 rates",
+            "of a grid of 32 rates",
             "test loss",
             "from_plan",
         ]:

@@ -19,6 +19,7 @@ FILES = {
     "plan.toml",
     "report.json",
     "study.db",
+    "curves.bin",
     "record.jsonl",
     "checkpoint.pt",
     "find.png",
@@ -59,7 +60,7 @@ def test_a_run_folder_holds_the_answer_and_its_evidence(tuned):
 
 def test_the_search_costs_less_than_a_quarter_of_the_grid(tuned):
     assert 0 < tuned.member_steps <= tuned.grid_steps / 4
-    assert tuned.grid_steps == 25 * 160
+    assert tuned.grid_steps == 32 * 160
     assert tuned.training_steps == 160
     assert math.isfinite(tuned.metrics["test accuracy"])
 
@@ -83,7 +84,7 @@ def test_an_answer_without_a_folder_is_the_same_answer(tuned):
     assert free.metrics == tuned.metrics
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 161}, {"schedule": "hold()"}, {"budget": 900}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 161}, {"schedule": "hold()"}])
 def test_another_search_on_the_same_folder_is_refused(tuned, change):
     with pytest.raises(StudyError, match=r"another|differ|other"):
         lrkit.tune(toy_task(steps=160), out=tuned.out, plots=False, **change)
@@ -179,3 +180,33 @@ def test_groups_that_no_rate_reaches_are_in_the_report(tmp_path) -> None:
     found = lrkit.tune(toy_task(optimizer=optimizer), steps=40, out=tmp_path / "run", plots=False)
     assert found.unscaled_groups == ("head",)
     assert json.loads((tmp_path / "run" / "report.json").read_text())["unscaled_groups"] == ["head"]
+
+
+def test_a_larger_budget_goes_on_and_the_earlier_training_is_kept(tmp_path):
+    small = lrkit.tune(toy_task(steps=60), budget=260, out=tmp_path, plots=False)
+    before = (tmp_path / "record.jsonl").read_bytes()
+    large = lrkit.tune(toy_task(steps=60), out=tmp_path, plots=False)
+    assert large.member_steps > small.member_steps
+    tried = {(t.lr, t.seed) for t in large.search.trials}
+    assert {(t.lr, t.seed) for t in small.search.trials} <= tried
+    moved = small.plan.lr != large.plan.lr
+    assert (tmp_path / f"earlier-{small.plan.lr:.3g}" / "record.jsonl").exists() == moved
+    assert moved and (tmp_path / f"earlier-{small.plan.lr:.3g}" / "record.jsonl").read_bytes() == before
+    assert lrkit.Plan.load(tmp_path / "plan.toml").lr == large.plan.lr
+
+
+def test_what_a_space_varies_is_trained_with_at_its_best(tmp_path):
+    tuning = lrkit.tune(
+        toy_task(steps=30),
+        space={"weight_decay": "1e-4..1e-1:log", "schedule": "wsd|linear(to=0)"},
+        budget=400,
+        out=tmp_path,
+        plots=False,
+    )
+    values = dict(tuning.search.values)
+    assert set(values) == {"weight_decay", "schedule"}
+    assert tuning.plan.optimizer.options["weight_decay"] == values["weight_decay"]
+    assert tuning.plan.schedule == lrkit.parse_spec(values["schedule"]).schedule
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["values"] == values
+    assert report["search"]["joint"]["importance"]

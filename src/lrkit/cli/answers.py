@@ -103,8 +103,20 @@ def _answer(search: Search) -> _Rows:
             "as good",
             f"{range_text(search.good)}  [dim](fitted {_escaped(search.objective_name)}: {_margin(search)})[/]",
         ),
+        *((_escaped(name), f"[bold]{_escaped(_value_text(value))}[/]") for name, value in search.values),
+        *_importance(search),
         ("status", f"[{colour}]{search.status}[/]: {_escaped(search.reason)}"),
     ]
+
+
+def _value_text(value: float | int | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def _importance(search: Search) -> _Rows:
+    """What each parameter's other values cost, a line each."""
+    told = [] if search.joint is None else [_escaped(str(each)) for each in search.joint.importance]
+    return [("what matters" if i == 0 else "", text) for i, text in enumerate(told)]
 
 
 def _margin(search: Search) -> str:
@@ -131,7 +143,7 @@ def _more(console: Console, search: Search) -> None:
     if search.status != "settled":
         budget = f"--budget {2 * search.member_steps}"
         console.print(
-            f"\n  [dim]A longer search may tell more: the same with[/] {budget}[dim], in another folder[/]",
+            f"\n  [dim]A longer search may tell more: the same with[/] {budget}[dim] goes on where this one ended[/]",
             soft_wrap=True,
         )
 

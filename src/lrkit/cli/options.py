@@ -20,8 +20,11 @@ __all__ = [
     "out_option",
     "plots_option",
     "schedule_option",
+    "search_options",
     "seed_option",
 ]
+
+_LOCAL_RAY = "this machine"
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -109,3 +112,64 @@ def budget_options(command: _Command) -> _Command:
         help="Updates that the search may spend; eight trainings' worth by default.",
     )
     return budget(seconds(command))
+
+
+def _space(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters by name. Raises click's usage error for one that is given twice."""
+    del context
+    from lrkit.search.space import parse_parameter
+
+    space: dict[str, Any] = {}
+    for text in values:
+        name, given = parse_parameter(text)
+        if name in space:
+            raise click.BadParameter(f"{name} is given twice", param=parameter)
+        space[name] = given
+    return space
+
+
+def search_options(command: _Command) -> _Command:
+    """How a search goes about it: method, space, workers and storage, named as `search_lr` names them."""
+    for option in reversed(
+        [
+            click.option(
+                "--method",
+                metavar="NAME",
+                help="auto, bayes, halving or grid; by default auto, and bayes where --param says more than lr.",
+            ),
+            click.option(
+                "--param",
+                "space",
+                multiple=True,
+                metavar="NAME=RANGE",
+                callback=_space,
+                help="Search this too: weight_decay=1e-4..1e-1:log, schedule=wsd|one_cycle, batch_size=32|64; "
+                "lr=1e-4..1e-1:log replaces the range test. Repeatable.",
+            ),
+            click.option(
+                "--workers",
+                type=click.IntRange(min=1),
+                default=1,
+                metavar="N",
+                help="Processes that train trials side by side.",
+            ),
+            click.option(
+                "--ray",
+                metavar="ADDRESS",
+                is_flag=False,
+                flag_value=_LOCAL_RAY,
+                callback=lambda context, parameter, value: value == _LOCAL_RAY or value or False,
+                help="Train on a Ray cluster; without an address, on a Ray of this machine.",
+            ),
+            click.option(
+                "--storage",
+                metavar="URL",
+                help="postgresql://...: a study that several processes or machines share by running the same command.",
+            ),
+            click.option(
+                "--name", default="", metavar="NAME", help="Tells studies of one task in one --storage apart."
+            ),
+        ]
+    ):
+        command = option(command)
+    return command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,6 +19,7 @@ __all__ = ["command"]
 @options.schedule_option
 @options.length_options
 @options.budget_options
+@options.search_options
 @click.option("--low", type=float, metavar="LR", help="Begin between --low and --high, without a range test.")
 @click.option("--high", type=float, metavar="LR", help="See --low.")
 @options.seed_option
@@ -30,6 +32,7 @@ __all__ = ["command"]
 @click.pass_obj
 def command(
     session: Session,
+    /,
     *,
     task: str,
     schedule: str | None,
@@ -45,6 +48,7 @@ def command(
     out: Path | None,
     plots: bool,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Search the learning rate of TASK under its schedule, and write it as a plan.
 
@@ -77,6 +81,7 @@ def command(
             out=folder,
             device=device,
             reporter=reporter,
+            **how,
         )
         plan = answer_plan(loaded, start, search, device=device)
         plan.save(folder / "plan.toml")

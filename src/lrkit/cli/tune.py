@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +21,7 @@ __all__ = ["command"]
 @options.schedule_option
 @options.length_options
 @options.budget_options
+@options.search_options
 @options.seed_option
 @options.data_option
 @options.device_option
@@ -30,6 +32,7 @@ __all__ = ["command"]
 @click.pass_obj
 def command(
     session: Session,
+    /,
     *,
     task: str,
     schedule: str | None,
@@ -43,6 +46,7 @@ def command(
     out: Path | None,
     plots: bool,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Find the learning rate of TASK, train with it on all the data, and test.
 
@@ -77,6 +81,7 @@ def command(
             device=device,
             plots=plots,
             reporter=reporter,
+            **how,
         )
     if as_json:
         print_json(tuning.to_dict())

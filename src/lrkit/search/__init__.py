@@ -4,6 +4,7 @@ from lrkit.search._search import search_lr
 from lrkit.search.methods import Method
 from lrkit.search.methods.registry import METHODS
 from lrkit.search.result import FittedCurve, Search
+from lrkit.search.setting import apply_values
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.study import Study
 from lrkit.search.trials import Proposal, Result, Settings, Stop, Trial
@@ -20,5 +21,6 @@ __all__ = [
     "Stop",
     "Study",
     "Trial",
+    "apply_values",
     "search_lr",
 ]

@@ -145,7 +145,13 @@ def search_lr(
         results = study.results()
     _require_answer(results)
     return conclude(
-        search, results, stop, objective_name=task.objective, range_test=range_test, seconds=before
+        search,
+        results,
+        stop,
+        objective_name=task.objective,
+        range_test=range_test,
+        seconds=before,
+        route="loop" if trainer.route is None else trainer.route.name,
     )
 
 
@@ -221,6 +227,7 @@ class _Work:
         return {
             "task": task.name,
             "objective": task.objective,
+            "direction": task.direction,
             "split seed": task.seed,
             "held out": task.holdout if task.validation is None else None,
             "seed": self.seed,

@@ -68,7 +68,7 @@ def drive(
             for done, result in enumerate(running, start=len(results) + 1):
                 study.add(result)
                 if curves is not None and result.losses:
-                    curves.append(result.key, result.steps - result.cost, result.losses)
+                    curves.append(result.key, result.begun, result.losses)
                 if done >= _FEWEST_RESULTS and time.monotonic() >= deadline:
                     break
         results = study.results()

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from lrkit.range_test import RangeTest
 from lrkit.search.curve_fit import CurveFit
 from lrkit.search.fitting import fit_results
-from lrkit.search.scale import Scale
-from lrkit.search.trials import Result, Settings, Stop, Trial, round_rate
+from lrkit.search.joint import Joint, best_values, only
+from lrkit.search.scale import Scale, merit
+from lrkit.search.trials import Result, Settings, Stop, Trial, TrialStatus, Values, round_rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +27,8 @@ SearchStatus = Literal["settled", "not settled", "could not tell"]
 
 GRID_RATES = 32
 """What a search is compared with: an exhaustive grid of so many rates at full length."""
-GOOD = 0.02
-"""How much worse than the best, as a part of it, a rate may be and still count as good."""
+GOOD, NEARLY_BEST = 0.02, 0.01
+"""How much worse than the best, as a part of it, a rate may be and still count as good, or as nearly the best."""
 DRIFTING = 0.1
 """Decades from a third of the length to its whole above which the best rate is on the move."""
 OUTSIDE = 0.1
@@ -55,11 +56,17 @@ class Search:
     interval: holds the best rate with 90 % probability, by the fit and the errors that such fits were seen to
     make.
     good: the rates around `lr` whose fitted objective is within 2 % of the best; where the objective is not a
-        positive one that is minimised, within one deviation between seeds.
+        positive one that is minimised, within one deviation between seeds. `nearly_best`: within 1 %, or half of that.
+    values: the best values of what was searched beside the lr; `joint` has their rank and what each is worth. The lr,
+        its curve and its interval are those of trials with these values.
     objective: the fitted objective at `lr`; `objective_name` says of what.
     trials: every rate tried, by seed, as far as it was trained.
     member_steps: updates that all of it took, range test, replicates and diverged trials included;
         `grid_steps` is what 32 full trainings would have taken.
+    best_by_steps: the best rate of the first seed's trials at each length, in updates: whether it still moves.
+    best_by_seed: the best rate of each seed among those it was trained with to the end: how far luck moves it.
+    drift: decades by which three times the length moves the best rate down, by the fit.
+    route: how trials of one batch were trained: "loop", one after the other, or stacked (see Population).
     status: "settled"; "not settled" where the best rate still moves with the length of training or may lie
         beyond what was tried; "could not tell" where the trials do not tell the rates apart. `reason` says
         why.
@@ -69,6 +76,7 @@ class Search:
     lr: float
     interval: tuple[float, float]
     good: tuple[float, float]
+    nearly_best: tuple[float, float]
     objective: float
     objective_name: str
     trials: tuple[Trial, ...]
@@ -79,6 +87,12 @@ class Search:
     curve: FittedCurve
     range_test: RangeTest | None
     steps: int
+    best_by_steps: tuple[tuple[int, float], ...] = ()
+    best_by_seed: tuple[tuple[int, float], ...] = ()
+    drift: float = 0.0
+    route: str = ""
+    values: Values = ()
+    joint: Joint | None = None
 
     @property
     def grid_steps(self) -> int:
@@ -97,6 +111,7 @@ class Search:
             "lr": self.lr,
             "interval": list(self.interval),
             "good": list(self.good),
+            "nearly_best": list(self.nearly_best),
             "objective": self.objective_name,
             "fitted": self.objective,
             "trials": [_trial_data(trial) for trial in self.trials],
@@ -108,6 +123,12 @@ class Search:
             "reason": self.reason,
             "curve": {name: list(values) for name, values in asdict(self.curve).items()},
             "range_test": None if self.range_test is None else self.range_test.to_dict(),
+            "best_by_steps": [list(pair) for pair in self.best_by_steps],
+            "best_by_seed": [list(pair) for pair in self.best_by_seed],
+            "drift": self.drift,
+            "route": self.route,
+            "values": dict(self.values),
+            "joint": None if self.joint is None else self.joint.to_dict(),
         }
 
 
@@ -119,8 +140,14 @@ def conclude(
     objective_name: str,
     range_test: RangeTest | None,
     seconds: float,
+    route: str = "",
 ) -> Search:
-    """What these results say. `seconds` is what came before them; at least two must be finite."""
+    """What these results say. `seconds` is what came before them; one at least must be finite."""
+    spent, before = sum(result.cost for result in results), seconds + sum(r.seconds for r in results)
+    every, joint = results, None
+    if settings.space is not None:
+        joint = best_values(settings, results)
+        results = only(results, joint.best.values)
     scale, fit = fit_results(settings, results)
     status, reason = _status(settings, results, scale, fit)
     # Beyond the worst that was measured the compressed scale of the fit says nothing about objectives.
@@ -129,16 +156,16 @@ def conclude(
     low, high = np.sort(values[1:], axis=0)
     mean = _no_better_than_seen(settings, results, values[0])
     best = int(np.argmin(np.abs(fit.xs - fit.best)))
-    spent = sum(result.cost for result in results)
     return Search(
         lr=round_rate(10.0**fit.best),
         interval=(round_rate(10.0**fit.low), round_rate(10.0**fit.high)),
-        good=_good(scale, fit),
+        good=_within(scale, fit, GOOD),
+        nearly_best=_within(scale, fit, NEARLY_BEST),
         objective=float(mean[best]),
         objective_name=objective_name,
-        trials=_trials(settings, results),
+        trials=_trials(settings, every),
         member_steps=spent + (0 if range_test is None else range_test.steps),
-        seconds=seconds + sum(result.seconds for result in results),
+        seconds=before,
         status=status,
         reason=f"{reason}; {stop.reason}",
         curve=FittedCurve(
@@ -149,6 +176,12 @@ def conclude(
         ),
         range_test=range_test,
         steps=settings.steps,
+        best_by_steps=_best_by_steps(settings, results),
+        best_by_seed=_best_by_seed(settings, results),
+        drift=fit.drift,
+        route=route,
+        values=() if joint is None else joint.best.values,
+        joint=joint,
     )
 
 
@@ -199,11 +232,27 @@ def _all_hopeless(settings: Settings, results: Sequence[Result]) -> bool:
     return all(result.diverged or worse(result.objective, settings.untrained) for result in results)
 
 
-def _good(scale: Scale, fit: CurveFit) -> tuple[float, float]:
-    """The stretch around the best whose fitted values exceed it by less than the margin."""
-    margin = fit.noise
+def _best_by_steps(settings: Settings, results: Sequence[Result]) -> tuple[tuple[int, float], ...]:
+    own = [r for r in results if r.seed == settings.seed and not r.diverged]
+    lengths = sorted({r.steps for r in own})
+    return tuple((steps, _best_rate(settings, [r for r in own if r.steps == steps])) for steps in lengths)
+
+
+def _best_by_seed(settings: Settings, results: Sequence[Result]) -> tuple[tuple[int, float], ...]:
+    full = [r for r in results if r.steps == settings.steps and not r.diverged]
+    seeds = sorted({r.seed for r in full})
+    return tuple((seed, _best_rate(settings, [r for r in full if r.seed == seed])) for seed in seeds)
+
+
+def _best_rate(settings: Settings, results: Sequence[Result]) -> float:
+    return min(results, key=lambda r: (merit(r, settings.direction, logarithmic=False), r.lr)).lr
+
+
+def _within(scale: Scale, fit: CurveFit, part: float) -> tuple[float, float]:
+    """The stretch around the best whose fitted values exceed it by less than `part` of the objective."""
+    margin = fit.noise * part / GOOD
     if scale.logarithmic and scale.unit:
-        margin = math.log1p(GOOD) / scale.unit
+        margin = math.log1p(part) / scale.unit
     best = int(np.argmin(np.abs(fit.xs - fit.best)))
     worse = np.flatnonzero(fit.mean > fit.mean[best] + margin)
     below, above = worse[worse < best], worse[worse > best]
@@ -213,18 +262,18 @@ def _good(scale: Scale, fit: CurveFit) -> tuple[float, float]:
 
 
 def _trials(settings: Settings, results: Sequence[Result]) -> tuple[Trial, ...]:
-    latest = {(r.lr, r.seed): r for r in sorted(results, key=lambda r: r.steps)}
+    latest = {r.key: r for r in sorted(results, key=lambda r: r.steps)}
     return tuple(_trial(settings, latest[key]) for key in sorted(latest))
 
 
 def _trial(settings: Settings, r: Result) -> Trial:
     if r.diverged:
-        return Trial(r.lr, r.seed, r.steps, math.nan, "diverged", r.metrics)
-    return Trial(
-        r.lr, r.seed, r.steps, r.objective, "finished" if r.steps == settings.steps else "stopped", r.metrics
-    )
+        return Trial(r.lr, r.seed, r.steps, math.nan, "diverged", r.metrics, r.values)
+    status: TrialStatus = "finished" if r.steps == settings.steps else "stopped"
+    return Trial(r.lr, r.seed, r.steps, r.objective, status, r.metrics, r.values)
 
 
 def _trial_data(trial: Trial) -> dict[str, Any]:
     objective = trial.objective if math.isfinite(trial.objective) else None
-    return {**asdict(trial), "objective": objective, "metrics": dict(trial.metrics)}
+    plain = {"objective": objective, "metrics": dict(trial.metrics), "values": dict(trial.values)}
+    return asdict(trial) | plain

@@ -132,6 +132,7 @@ class Trainer:
             metrics=tuple(metrics.items()),
             values=proposal.values,
             losses=tuple(losses[begun:]),
+            begun=begun,
         )
 
     def _goes_on(self, result: Result) -> bool:

@@ -74,7 +74,7 @@ class Result:
     """A trial measured after `steps` updates; `cost` and `seconds` are what this stretch of it took.
 
     `objective` is nan where the trial `diverged` (a loss that is not finite). `losses` are the training losses of
-    this stretch where it has just been trained; a study gives results back without them.
+    this stretch where it has just been trained, from update `begun` on; a study gives results back without them.
     """
 
     lr: float
@@ -87,6 +87,7 @@ class Result:
     metrics: tuple[tuple[str, float], ...] = ()
     values: Values = ()
     losses: tuple[float, ...] = field(default=(), compare=False, repr=False)
+    begun: int = field(default=0, compare=False, repr=False)
 
     @property
     def key(self) -> TrialKey:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +16,11 @@ import torch
 
 import lrkit
 from lrkit.errors import StudyError
-from lrkit.files import atomic_write, json_text
+from lrkit.files import atomic_write, json_text, make_folder
 from lrkit.plan import Evidence, Plan
 from lrkit.range_test import RangeTest
 from lrkit.schedule import Schedule
-from lrkit.search import Search, search_lr
+from lrkit.search import Search, apply_values, search_lr
 from lrkit.spec import Spec
 from lrkit.training import (
     SILENT,
@@ -92,6 +94,7 @@ class Tuning:
             "lr": search.lr,
             "interval": list(search.interval),
             "good": list(search.good),
+            "values": dict(search.values),
             "status": search.status,
             "reason": search.reason,
             "schedule": str(self.plan.schedule),
@@ -117,16 +120,24 @@ def tune(
     budget: int | None = None,
     seconds: float | None = None,
     seed: int | None = None,
+    method: str | None = None,
+    space: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
+    storage: str | None = None,
+    name: str = "",
+    workers: int = 1,
+    ray: bool | str = False,
     device: str | None = None,
     plots: bool = True,
     reporter: Reporter = SILENT,
 ) -> Tuning:
     """Find the learning rate for `task` under `schedule`, train with it on all the data, and test.
 
-    epochs or steps: the horizon, the task's own by default. budget: updates that the search may cost, eight trainings by
-    default; seconds: wall time after which the search starts no further trial.
+    epochs or steps: the horizon, the task's own by default. budget: updates that the search may cost, eight trainings
+    by default; seconds: wall time after which the search starts no further trial.
     seed: replaces `task.seed` (the split) and seeds the runs.
+    method, space, storage, name, workers, ray: of the search, as for `search_lr`. What a space varies beside the lr is
+        trained with at its best values.
     out: a run folder for plan, study, record, checkpoint and pictures. What is finished there is not done again: the
         same call continues an interrupted one. None writes nothing.
     Raises TaskError for a task that does not work, StudyError for a folder that cannot be used.
@@ -149,13 +160,21 @@ def tune(
         budget=budget,
         seconds=seconds,
         seed=task.seed,
+        method=method,
+        space=space,
         out=folder,
+        storage=storage,
+        name=name,
+        workers=workers,
+        ray=ray,
         device=device,
         reporter=reporter,
     )
     plan = answer_plan(task, start, search, device=device)
     if folder is not None:
+        _set_aside(folder, plan)
         plan.save(folder / "plan.toml")
+    task, _ = apply_values(task, start, search.values)
     part = final_part(task, plan)
     if part == "search":
         reporter.note("the final training leaves the held-out part for the plan's control to watch")
@@ -170,9 +189,24 @@ def tune(
     return tuning
 
 
+def _set_aside(folder: Path, plan: Plan) -> None:
+    """A training with the answer of a smaller budget makes room: checkpoint and record move to `earlier-LR/`."""
+    known = folder / "plan.toml"
+    if not known.exists() or not (folder / "checkpoint.pt").exists():
+        return
+    before = Plan.load(known)
+    if dataclasses.replace(before, evidence=None) == dataclasses.replace(plan, evidence=None):
+        return
+    place = make_folder(folder / f"earlier-{before.lr:.3g}")
+    for name in ("plan.toml", "record.jsonl", "checkpoint.pt"):
+        if (folder / name).exists():
+            os.replace(folder / name, place / name)
+
+
 def answer_plan(task: Task, start: Plan, search: Search, *, device: str | None = None) -> Plan:
-    """`start` at the rate that `search` found, with the optimizer's named groups and the evidence."""
-    plan = start.with_lr(search.lr)
+    """`start` at the rate and the values that `search` found, with the optimizer's named groups and the evidence."""
+    task, plan = apply_values(task, start, search.values)
+    plan = plan.with_lr(search.lr)
     member = build_member(task, seed=task.seed, lr=search.lr, device=device)
     evidence = Evidence(
         objective=task.objective,

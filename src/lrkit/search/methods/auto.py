@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from lrkit.search.curve_fit import CurveFit, Point, slope_variance
 from lrkit.search.fitting import fit_results
-from lrkit.search.methods.batches import hopeful_merit, rest_of_batch
+from lrkit.search.methods.batches import SPENT, hopeful_merit, rest_of_batch
 from lrkit.search.trials import Proposal, Result, Settings, Stop, TrialKey, round_rate
 
 __all__ = ["AUTO", "SPACING", "least_budget", "rung_steps"]
@@ -146,7 +146,7 @@ def _next_batch(board: _Board) -> tuple[Proposal, ...] | Stop:
     if not any(board.merit(r) < math.inf for r in board.results):
         return Stop("no rate does better than the untrained model")
     if not board.ended:
-        return Stop(_spent(board))
+        return Stop(SPENT)
     fit = board.fit()
     if max(fit.best - fit.low, fit.high - fit.best) <= SETTLED:
         return Stop("further trials would tell little")
@@ -244,7 +244,7 @@ def _most_telling(board: _Board, fit: CurveFit) -> tuple[Proposal, ...] | Stop:
     s = board.settings
     candidates = [p for p in _single_trials(board, fit) if p.cost <= board.left]
     if not candidates:
-        return Stop(_spent(board))
+        return Stop(SPENT)
     points = fit_results(s, board.results)[0].points(board.results)
     further = [[Point(math.log10(p.lr), 0.0, p.seed, 0.0)] for p in candidates]
     now, after = slope_variance(points, further, at=fit.best, noise=fit.noise)
@@ -282,7 +282,3 @@ def _best(merits: dict[float, float]) -> float:
 def _neighbours(rates: list[float], best: float) -> list[float]:
     i = rates.index(best)
     return rates[max(0, i - 1) : i] + rates[i + 1 : i + 2]
-
-
-def _spent(board: _Board) -> str:
-    return f"the budget of {board.settings.budget} updates is spent"

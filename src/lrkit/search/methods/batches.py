@@ -13,6 +13,7 @@ from lrkit.search.scale import merit
 from lrkit.search.trials import Proposal, Result, Settings, Stop, TrialKey
 
 __all__ = [
+    "SPENT",
     "AtHand",
     "NextBatch",
     "affordable",
@@ -21,6 +22,8 @@ __all__ = [
     "hopeful_merit",
     "rest_of_batch",
 ]
+
+SPENT = "the budget is spent"
 
 NextBatch = Callable[[tuple[Result, ...]], tuple[Proposal, ...] | Stop]
 """From the results of all batches so far, each in its batch's order, to the next batch: none of it was there before."""
@@ -68,7 +71,7 @@ def affordable(
     budget = settings.budget - sum(result.cost for result in results)
     spent = accumulate(proposal.cost for proposal in proposals)
     fitting = tuple(p for p, cost in zip(proposals, spent, strict=True) if cost <= budget)
-    return fitting or Stop(f"the budget of {settings.budget} updates is spent")
+    return fitting or Stop(SPENT)
 
 
 def cost_of_others(results: Sequence[Result], planned: frozenset[TrialKey]) -> int:
