@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -23,8 +24,8 @@ from lrkit.search.trainer import Trainer
 from lrkit.search.trials import Proposal
 from lrkit.search.workers import PoolExecutor, require_travel
 from lrkit.search.workers.chunks import split
-from lrkit.search.workers.messages import pack_error, portable, unpack_error
-from lrkit.search.workers.travel import first_loss, pack, same_loss, unpack
+from lrkit.search.workers.messages import portable
+from lrkit.search.workers.travel import first_loss, pack, same_loss
 from lrkit.training import default_plan
 from search.worker_tasks import RAISES, BadRate, OddError
 from search.worker_trials import comparable, proposals, trainer_of
@@ -83,7 +84,7 @@ def test_a_task_of_a_file_goes_by_its_name_and_what_was_replaced_by_itself():
     there = trainer_of("task", seed=7, metrics={"accuracy": lrkit.supervised(nn.functional.cross_entropy)})
     parcel = pack(there)
     assert len(parcel) < 5000  # the data stay in the file
-    here = unpack(parcel)
+    here = opened(parcel)
     assert here.task.seed == 7
     assert list(here.task.metrics) == ["accuracy"]
     assert here.task.model is not there.task.model
@@ -97,7 +98,7 @@ def test_a_task_of_importable_parts_goes_by_pickle():
         train=DataLoader(blobs(), batch_size=8, shuffle=True),
         steps=24,
     )
-    here = unpack(pack(Trainer(task, default_plan(task), 0)))
+    here = opened(pack(Trainer(task, default_plan(task), 0)))
     assert here.task.source is None
     assert first_loss(here) == first_loss(Trainer(task, default_plan(task), 0))
 
@@ -128,15 +129,27 @@ def test_a_number_of_workers_is_a_whole_one_above_zero(workers):
 
 
 def test_an_error_goes_and_comes_as_itself_or_under_its_name():
-    error = unpack_error(pack_error(raised(BadRate("no such rate", 0.5))))
+    error = sent(portable(raised(BadRate("no such rate", 0.5)), pickle))
     assert type(error) is BadRate
     assert error.args == ("no such rate", 0.5)
     assert "In a worker process:\nTraceback" in error.__notes__[0]
-    error = unpack_error(pack_error(raised(OddError(1, "odd"))))
+    error = sent(portable(raised(OddError(1, "odd")), pickle))
     assert type(error) is TaskError
     assert str(error) == "OddError: odd"
     assert "in raised" in error.__notes__[0]
     assert type(portable(raised(KeyError("k")), pickle)) is KeyError
+
+
+def sent(value: Any) -> Any:
+    return opened(pickle.dumps(value))
+
+
+def opened(parcel: bytes) -> Any:
+    """What comes out of a pipe into which `parcel` was put."""
+    here, there = multiprocessing.Pipe()
+    with here, there:
+        here.send_bytes(parcel)
+        return there.recv()
 
 
 def raised(error: Exception) -> Exception:

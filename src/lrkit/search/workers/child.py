@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -16,9 +17,10 @@ from typing import NoReturn
 import torch
 
 from lrkit.search.states import States
+from lrkit.search.trainer import Trainer
 from lrkit.search.trials import Proposal
-from lrkit.search.workers.messages import Advanced, Done, Failed, Noted, Ready, pack_error
-from lrkit.search.workers.travel import first_loss, unpack
+from lrkit.search.workers.messages import Advanced, Done, Failed, Noted, Ready, portable
+from lrkit.search.workers.travel import first_loss
 
 __all__ = ["work"]
 
@@ -26,18 +28,18 @@ _SECONDS_BETWEEN_NEWS = 0.5
 _SECONDS_BETWEEN_LOOKS = 2.0
 
 
-def work(pipe: Connection, parcel: bytes, folder: str, threads: int) -> None:
+def work(pipe: Connection, folder: str, threads: int) -> None:
     """Serve the process at the other end of `pipe` until it closes it, with `threads` of torch in `folder`.
 
-    Orders are pairs (proposals, states); the answer is their results, news of the training in between, and `Done`;
-    or `Failed` with what the user's code raised, after which the worker leaves.
+    The first thing that comes is the trainer. Orders are pairs (proposals, states); the answer is their results, news
+    of the training in between, and `Done`; or `Failed` with what the user's code raised, after which the worker leaves.
     """
     _stand_alone()
     line = _Line(pipe)
     try:
         os.chdir(folder)
         torch.set_num_threads(threads)
-        trainer = unpack(parcel)
+        trainer: Trainer = pipe.recv()
         line.tell(Ready(first_loss(trainer)))
         trainer = dataclasses.replace(trainer, reporter=line)
         while (order := line.next_order()) is not None:
@@ -47,7 +49,7 @@ def work(pipe: Connection, parcel: bytes, folder: str, threads: int) -> None:
             line.flush()
             line.tell(Done())
     except BaseException as error:
-        line.tell(Failed(pack_error(error)))
+        line.tell(Failed(portable(error, pickle)))
 
 
 def _stand_alone() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import traceback
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lrkit.errors import TaskError
 
-__all__ = ["Advanced", "Done", "Failed", "Noted", "Ready", "pack_error", "portable", "unpack_error"]
+__all__ = ["Advanced", "Done", "Failed", "Noted", "Ready", "portable"]
 
 
 class Pickler(Protocol):
@@ -52,9 +51,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The user's code raised; `error` is what `pack_error` made of it."""
+    """The user's code raised, and `portable` has made this of it."""
 
-    error: bytes
+    error: BaseException
 
 
 def portable(error: BaseException, pickler: Pickler) -> BaseException:
@@ -70,18 +69,4 @@ def portable(error: BaseException, pickler: Pickler) -> BaseException:
         instead = TaskError(type(error).__name__ + (f": {error}" if str(error) else ""))
         instead.add_note(f"In a worker process:\n{told}")
         return instead
-    return error
-
-
-def pack_error(error: BaseException) -> bytes:
-    """`error` for `unpack_error` in another process."""
-    return pickle.dumps(portable(error, pickle))
-
-
-def unpack_error(packed: bytes) -> BaseException:
-    """The error as it was raised; where its class cannot be imported here, a TaskError that says so."""
-    try:
-        error: BaseException = pickle.loads(packed)  # noqa: S301  # from a process that this one started
-    except Exception as reason:
-        return TaskError(f"a worker raised an error of a class that cannot be imported here: {reason}")
     return error

@@ -19,7 +19,7 @@ from lrkit.search.states import States
 from lrkit.search.trainer import Trainer
 from lrkit.search.trials import Proposal, Result
 from lrkit.search.workers.chunks import name_settings, split
-from lrkit.search.workers.messages import Advanced, Failed, Noted, Ready, unpack_error
+from lrkit.search.workers.messages import Advanced, Failed, Noted, Ready
 from lrkit.search.workers.process import Worker
 from lrkit.search.workers.travel import first_loss, pack, same_loss
 
@@ -131,7 +131,7 @@ class PoolExecutor:
                     self._failed_starts = 0
                 case Failed(error):
                     self._remove(worker)
-                    raise unpack_error(error)
+                    raise error
 
     def _clear_away(
         self, waiting: deque[tuple[Proposal, ...]], lost: dict[Proposal, int]

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, resource_tracker
 
+from lrkit.errors import TaskError
 from lrkit.search.states import States
 from lrkit.search.trials import Proposal, Result
 from lrkit.search.workers.child import work
+from lrkit.search.workers.messages import Failed
 
 __all__ = ["Worker"]
 
@@ -24,18 +26,21 @@ class Worker:
 
     def __init__(self, parcel: bytes, threads: int) -> None:
         context = get_context("spawn")
+        self._parcel = parcel
         self.pipe, self._theirs = context.Pipe()
         self.ready = False
         self.chunk: tuple[Proposal, ...] = ()
         self.answered = 0
         self._process = context.Process(
-            target=work, args=(self._theirs, parcel, os.getcwd(), threads), name="lrkit-worker"
+            target=work, args=(self._theirs, os.getcwd(), threads), name="lrkit-worker"
         )
 
     def start(self) -> None:
         """Spawn the process."""
         with self._theirs, _interrupts_held():
             self._process.start()
+        with suppress(ConnectionError):
+            self.pipe.send_bytes(self._parcel)
 
     @property
     def sentinel(self) -> int:
@@ -65,9 +70,16 @@ class Worker:
 
     def messages(self) -> Iterator[object]:
         """What it has sent and was not read yet; a message cut off by its death is none."""
-        with suppress(EOFError, OSError):
-            while self.pipe.poll():
-                yield self.pipe.recv()
+        while True:
+            try:
+                if not self.pipe.poll():
+                    return
+                message = self.pipe.recv()
+            except (EOFError, OSError):
+                return
+            except Exception as error:
+                message = Failed(TaskError(f"a worker sent what cannot be read here: {error}"))
+            yield message
 
     def kill(self) -> None:
         """End it at once, and with it the processes that load its data; what it has sent can still be read."""

@@ -21,7 +21,7 @@ from lrkit.errors import TaskError
 from lrkit.search.trainer import Trainer
 from lrkit.training import SILENT, Run, Task, load_task
 
-__all__ = ["first_loss", "pack", "require_travel", "same_loss", "task_parts", "unpack"]
+__all__ = ["first_loss", "pack", "require_travel", "same_loss", "task_parts"]
 
 _REMEDY = (
     "Give the task by name (file.py:task), define that part at the top level of a module, or train in this process "
@@ -30,7 +30,10 @@ _REMEDY = (
 
 
 def pack(trainer: Trainer) -> bytes:
-    """`trainer` for another process, without its reporter. Raises TaskError naming the part that cannot travel."""
+    """`trainer` without its reporter, for `send_bytes` on a pipe, at whose other end `recv` gives it.
+
+    Raises TaskError naming the part that cannot travel; `recv` raises what importing the task raises there.
+    """
     try:
         return _packed(dataclasses.replace(trainer, reporter=SILENT))
     except _CANNOT as error:
@@ -40,12 +43,6 @@ def pack(trainer: Trainer) -> bytes:
 def require_travel(trainer: Trainer) -> None:
     """Raise TaskError where `pack` would: before a search spends time on what it cannot send afterwards."""
     pack(trainer)
-
-
-def unpack(parcel: bytes) -> Trainer:
-    """What `pack` packed, in a process of this machine. Raises whatever importing the task's parts raises there."""
-    trainer: Trainer = pickle.loads(parcel)  # noqa: S301  # from the process that started this one, over a private pipe
-    return trainer
 
 
 def first_loss(trainer: Trainer) -> float:
