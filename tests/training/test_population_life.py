@@ -371,7 +371,7 @@ def test_what_python_decides_anew_at_each_step_is_not_left_to_a_graph(caplog):
 
 def test_a_graph_is_made_once_and_compared_at_distances_that_double(monkeypatch):
     """The timing's graph trains, too; a hundred short advances are no reason for a hundred eager steps."""
-    from lrkit.training.population import engine
+    from lrkit.training.population import flat
     from lrkit.training.population.stacked_loss import StackedLoss
 
     counts = {"recorded": 0, "eager": 0}
@@ -383,7 +383,7 @@ def test_a_graph_is_made_once_and_compared_at_distances_that_double(monkeypatch)
 
         return call
 
-    monkeypatch.setattr(engine, "make_fx", counted("recorded", engine.make_fx))
+    monkeypatch.setattr(flat, "make_fx", counted("recorded", flat.make_fx))
     monkeypatch.setattr(choice, "_COST", {"traced": 0.0, "compiled": math.inf})
     monkeypatch.setattr(choice, "_LEAST_SAVING", 0.0)
     timed, told = choice._seconds, {"eager": 1e-6, "traced": 1e-7}

@@ -245,10 +245,10 @@ def test_a_route_that_cannot_serve_becomes_the_loop_or_is_refused():
 
 def test_the_next_rung_pays_for_no_graph_again(monkeypatch):
     """`like=` takes over what was recorded: of seven members four go on, in the seven's graph."""
-    from lrkit.training.population import engine
+    from lrkit.training.population import flat
 
     recorded = []
-    make_fx = engine.make_fx
+    make_fx = flat.make_fx
 
     def counted(function, **kwargs):
         recorded.append(function)
@@ -258,7 +258,7 @@ def test_the_next_rung_pays_for_no_graph_again(monkeypatch):
     members = cross(toy_plan(task), lrs=(1e-3, 2e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2))
     first = Population(task, members, route="traced")
     first.advance(8)
-    monkeypatch.setattr(engine, "make_fx", counted)
+    monkeypatch.setattr(flat, "make_fx", counted)
     for places in ((0, 2, 4, 6), (1, 3, 4, 5)):
         rung = Population(task, [members[place] for place in places], like=first)
         rung.load_members({mine: first.member_state(place) for mine, place in enumerate(places)})

@@ -9,7 +9,6 @@ A graph serves batches of one signature, the full batch; others, such as the sho
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -18,12 +17,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx import GraphModule
 
 from lrkit.optim.rng import RngState
 from lrkit.training.batches import Batch
 from lrkit.training.population.block import Block
 from lrkit.training.population.feature_major import feature_major
+from lrkit.training.population.flat import FlatGraph
 from lrkit.training.population.generators import are_equal
 from lrkit.training.population.stacked_loss import StackedLoss
 from lrkit.training.population.trimmed import trimmed
@@ -130,9 +130,9 @@ class Engine:
             trainable, buffers = _copied(block.trainable), _copied(block.buffers)
             state = {name: _copied(tensors) for name, tensors in block.update.state().items()}
             extra = (state, coefficients) if whole else ()
-            losses = way(trainable, block.constants, buffers, *extra, window)[0]
-            moved = [(trainable[name] - t).flatten() for name, t in block.trainable.items()]
-            found.append([losses, torch.cat(moved)])
+            losses, *rest = way(trainable, block.constants, buffers, *extra, window)
+            moved = {name: trainable[name] - t for name, t in block.trainable.items()} if whole else rest[0]
+            found.append([losses, torch.cat([moved[name].flatten() for name in block.trainable])])
             after.append(RngState.capture())
             before.restore()
         # Who draws less has drawn for all steps already.
@@ -153,27 +153,20 @@ class Engine:
         rng = RngState.capture()
         try:
             if coefficients is None:
-                gradients = functools.partial(self._loss.gradients)  # make_fx counts a method's self
-                graph: Graph = trimmed(
-                    feature_major(make_fx(gradients)(trainable, block.constants, buffers, list(window)))
-                )
+                given: tuple[Any, ...] = (trainable, block.constants, buffers, list(window))
+                graph = FlatGraph(self._loss.gradients, given, rewrite=_rewritten)
             else:
                 state = {name: _copied(tensors) for name, tensors in block.update.state().items()}
-                whole_step = _whole_step(self._loss, block)
-                traced = make_fx(whole_step)(
-                    trainable, block.constants, buffers, state, coefficients, list(window)
-                )
-                # Random operations as eager mode has them, so that masks are those of a plain run.
-                graph = torch.compile(
-                    trimmed(feature_major(traced)),
-                    dynamic=False,
-                    fullgraph=True,
-                    options={"fallback_random": True},
-                )
+                given = (trainable, block.constants, buffers, state, coefficients, list(window))
+                graph = FlatGraph(_whole_step(self._loss, block), given, rewrite=_rewritten, compiled=True)
         finally:
             rng.restore()
         self.graphs.append(Recorded(size, baked, graph))
         return self.graphs[-1]
+
+
+def _rewritten(module: GraphModule) -> GraphModule:
+    return trimmed(feature_major(module))
 
 
 def _whole_step(loss: StackedLoss, block: Block) -> Graph:
