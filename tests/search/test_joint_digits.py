@@ -65,7 +65,7 @@ def comparable(results):
 @pytest.mark.parametrize(
     ("method", "trainings", "stops"),
     [
-        pytest.param(HALVING, 8, (12, 5), id="halving"),
+        pytest.param(HALVING, 5, (12, 3), id="halving"),
         pytest.param(GRID, 12, (3,), id="grid", marks=pytest.mark.slow),
         pytest.param(BAYES, 10, (7,), id="bayes", marks=pytest.mark.slow),
     ],
