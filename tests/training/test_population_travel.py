@@ -274,6 +274,26 @@ def test_the_next_rung_pays_for_no_graph_again(monkeypatch):
         Population(task, members, like=first, route="eager")
 
 
+@pytest.mark.parametrize(("seconds", "sizes"), [(1e-4, [7, 7]), (1e-2, [4, 4])])
+def test_where_a_step_is_arithmetic_no_ballast_is_carried(seconds, sizes):
+    """Seven members, of whom four go on: by `like=`, and by `drop`."""
+    task = toy_task(model=plain_net, optimizer=torch.optim.SGD)
+    members = cross(toy_plan(task), lrs=(1e-3, 2e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2))
+    chosen = Population(task, members, route="traced").route
+    first = Population(task, members, route=dataclasses.replace(chosen, seconds={"traced": seconds}))
+    first.advance(4)
+    rung = Population(task, members[:4], like=first)
+    rung.load_members({place: first.member_state(place) for place in range(4)})
+    first.drop([4, 5, 6])
+    for population in (first, rung):
+        population.advance(8)
+        assert population.losses[1] == pytest.approx(run_of(task, members[1], until=8).losses, rel=1e-4)
+    slots = [
+        [len(b["slots"]) for b in p.state_dict()["engine"]["fleets"][0]["blocks"]] for p in (first, rung)
+    ]
+    assert slots == [[size] for size in sizes]
+
+
 def test_an_unfinished_update_gives_no_state_away():
     task = toy_task()
     population = Population(task, cross(toy_plan(task), lrs=LRS), route="eager")

@@ -29,6 +29,8 @@ from lrkit.training.run import Run
 
 __all__ = ["Stack"]
 
+_LIGHT_STEP = 0.005  # seconds that a stack's step takes for dispatch alone
+
 
 @dataclass(slots=True, eq=False)
 class _Fleet:
@@ -169,6 +171,12 @@ class Stack:
             for block, block_state in zip(fleet.blocks, saved["blocks"], strict=True):
                 block.load_state_dict(block_state)
 
+    @property
+    def _bears_ballast(self) -> bool:
+        """Whether a few rows more cost next to nothing: a step is dispatch, or its graph too dear to make anew."""
+        taken = self._route.seconds.get(self._route.name, 0.0) * self._route.size
+        return taken < _LIGHT_STEP or self._route.name == "compiled"
+
     def _place(self, index: int) -> tuple[_Fleet, Block, int]:
         """Where a member stands. Raises KeyError for one that has left."""
         for fleet in self._fleets:
@@ -181,7 +189,9 @@ class Stack:
     def _fleet(self, seeds: Sequence[int]) -> _Fleet:
         members = [i for i, member in enumerate(self._setup.members) if member.seed in seeds]
         count = math.ceil(len(members) / self._route.size)
-        size = self._engine.served_size(math.ceil(len(members) / count))
+        size = math.ceil(len(members) / count)
+        if self._bears_ballast:
+            size = self._engine.served_size(size)
         blocks = []
         for first in range(0, len(members), size):
             chosen = members[first : first + size]
@@ -202,7 +212,8 @@ class Stack:
         size = len(fleet.blocks[0].slots)
         needed = math.ceil(len(sources) / size)
         # A smaller block is a new graph: half a second where it is traced, too much where it is compiled.
-        shrinks = needed == 1 and len(sources) <= size // 2 and self._route.name != "compiled"
+        ballast = size // 2 if self._bears_ballast else size - 1
+        shrinks = needed == 1 and len(sources) <= ballast and self._route.name != "compiled"
         if needed == len(fleet.blocks) and not shrinks:
             return
         size = len(sources) if shrinks else size
