@@ -80,6 +80,21 @@ def test_what_lost_its_state_is_trained_anew(tmp_path, route):
         assert again[lr].cost == STEPS - 8
 
 
+@pytest.mark.parametrize("route", ["loop", "eager"])
+def test_what_was_saved_just_before_a_kill_is_only_measured_again(tmp_path, route):
+    """A state is saved before its result is kept: some of a batch may stand further than the others."""
+    states, chosen = FileStates(tmp_path), trainer(route)
+    whole = trained(chosen, states, (0, 8), (8, 16))
+    states.keep_only(frozenset({(RATES[0], 0, ())}))
+    further = states.load((RATES[0], 0, ()))
+    trained(chosen, states, (0, 8))
+    states.save((RATES[0], 0, ()), further)
+    again = trained(chosen, states, (8, 16))
+    for lr in RATES:
+        assert again[lr].objective == pytest.approx(whole[lr].objective, rel=1e-4)
+        assert (again[lr].steps, again[lr].cost) == (16, 8)
+
+
 def test_one_that_diverges_leaves_the_others_alone(tmp_path):
     def loss(model, batch):
         value = nn.functional.cross_entropy(model(batch[0]), batch[1])

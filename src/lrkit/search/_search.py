@@ -114,6 +114,10 @@ def search_lr(
     with ExitStack() as stack:
         study = stack.enter_context(_study(folder, storage, name, identity, work, varied))
         states = stack.enter_context(_states(folder))
+        if workers != 1:
+            from lrkit.search.workers import require_travel
+
+            require_travel(Trainer(task, plan, seed, device, reporter))
         untrained = work.untrained(study)
         before = 0.0
         if bracket is None:

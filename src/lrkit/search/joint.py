@@ -42,12 +42,13 @@ class Level:
     """One value of a parameter, or a third of its range: the best objective seen there, with any other values.
 
     `worse` is by how much it falls short of the best level's, 0 or above, in the objective's own units; inf, and the
-    objective nan, where all trials diverged.
+    objective nan, where no trial came so far: all `diverged`, or were stopped before.
     """
 
     label: str
     objective: float
     worse: float
+    diverged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Importance:
     def __str__(self) -> str:
         def told(level: Level) -> str:
             if level.worse == math.inf:
-                return f"{level.label} diverges"
+                return f"{level.label} {'diverges' if level.diverged else 'fell behind early'}"
             part = level.worse / abs(self.best.objective) if self.best.objective else math.nan
             return (
                 f"{level.label} is {part:.1%} worse"
@@ -212,8 +213,9 @@ def _importance(
         level = level_of(dict(values)[name])
         best[level] = min([best.get(level, math.inf), *found])
     lowest = min(best.values())
+    finite = {level_of(dict(values)[name]) for values, _, _ in means}
     levels = tuple(
-        Level(labels[i], math.nan, math.inf)
+        Level(labels[i], math.nan, math.inf, diverged=i not in finite)
         if value == math.inf
         else Level(labels[i], _sign(settings) * value, value - lowest)
         for i, value in sorted(best.items())

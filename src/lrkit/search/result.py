@@ -219,6 +219,8 @@ def _status(
             "not settled",
             f"longer trainings move the best rate {way}, by {by:.2f} decades for 3 times the length",
         )
+    if settings.space is not None and len({r.seed for r in results if r.steps == settings.steps}) == 1:
+        return "not settled", "one seed alone cannot tell luck from shape"
     if fit.high - fit.low > WIDE:
         return (
             "could not tell",

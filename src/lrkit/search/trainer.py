@@ -161,5 +161,9 @@ def routed(trainer: Trainer, study: Study, method: Method, settings: Settings) -
 
 
 def _company(proposal: Proposal, known: dict[str, Any] | None) -> tuple[object, ...]:
-    """What proposals must share to be trained in one population; what lost its state begins at 0."""
-    return proposal.seed, proposal.values, proposal.stop, 0 if known is None else proposal.start
+    """What proposals must share to be trained in one population.
+
+    Where they stand is in their states: one that was lost begins at 0, and one that was saved just before its search
+    was killed, with no result yet, stands at its end already.
+    """
+    return proposal.seed, proposal.values, proposal.stop, 0 if known is None else len(known["losses"])
