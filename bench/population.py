@@ -401,7 +401,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["tasks", "speed", "search"])
+    parser.add_argument("what", nargs="?", default="tasks", choices=["tasks", "speed", "search"])
     parser.add_argument("tasks", nargs="*")
     parser.add_argument("--members", type=int, nargs="+")
     parser.add_argument("--steps", type=int)
