@@ -166,6 +166,17 @@ class TestSearch:
         assert len(labelled(panel, "seed 0")[0].get_xdata()) == 9
         assert len(labelled(panel, "seed 1")[0].get_xdata()) == 3
 
+    def test_trials_with_other_values_stand_behind_those_with_the_best(self):
+        data = search(values={"weight_decay": 0.1})
+        data["trials"] = [t | {"values": {"weight_decay": 0.1}} for t in data["trials"]]
+        data["trials"] += [trial(lr, 0.2) | {"values": {"weight_decay": 0.0}} for lr in (1e-3, 1e-2)]
+        figure = search_figure(data)
+        panel = panel_of(figure)
+        dots = {c.get_label(): len(c.get_offsets()) for c in panel.collections}
+        assert (dots["finished"], dots["other values"]) == (12, 2)
+        assert len(labelled(panel, "seed 0")[0].get_xdata()) == 9
+        assert "other values" in [text.get_text() for text in figure.legends[0].get_texts()]
+
     def test_the_answer_is_told(self):
         assert words_of(search_figure(search())) == [
             "as good: 1.5e-3 to 6e-3",

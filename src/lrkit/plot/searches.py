@@ -10,7 +10,7 @@ import numpy as np
 
 from lrkit.plot.rates import rate_text
 from lrkit.plot.strip import Row, figure_with_strip
-from lrkit.plot.style import BLUE, GREEN, INK, LABEL_SIZE, SKY, VERMILLION, dress, log_rate_axis
+from lrkit.plot.style import BLUE, GHOST, GREEN, INK, LABEL_SIZE, SKY, VERMILLION, dress, log_rate_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +27,9 @@ def search_figure(data: Mapping[str, Any]) -> Figure:
 
     Filled dots are trials trained to the end, thin lines join those of one seed (same initial weights, same
     batches). Open dots are trials stopped early, the smaller the earlier; crosses at the upper edge diverged
-    or lie above it. The line is the fitted objective with its 90 % band. The strip shows the chosen rate, the
-    90 % interval of the best rate, and the rates that are as good.
+    or lie above it; small grey dots had other values than the best of what was searched beside the lr. The line
+    is the fitted objective with its 90 % band. The strip shows the chosen rate, the 90 % interval of the best
+    rate, and the rates that are as good.
     """
     limits = _rate_limits(data)
     figure, panel = figure_with_strip(_rows(data), limits, width=7.0, height=3.9)
@@ -40,11 +41,13 @@ def draw_search(ax: Axes, data: Mapping[str, Any]) -> None:
     """The panel of `search_figure` alone, into `ax`: for a figure of your own."""
     trials = [{**trial, "objective": _number(trial["objective"])} for trial in data["trials"]]
     full = data.get("steps") or max((trial["steps"] for trial in trials), default=1)
-    ended = [trial for trial in trials if trial["status"] == "finished"]
-    stopped = [trial for trial in trials if trial["status"] == "stopped"]
+    best = [trial for trial in trials if trial.get("values", {}) == data.get("values", {})]
+    others = [trial for trial in trials if trial not in best and math.isfinite(trial["objective"])]
+    ended = [trial for trial in best if trial["status"] == "finished"]
+    stopped = [trial for trial in best if trial["status"] == "stopped"]
     dress(ax, xlabel="peak learning rate", ylabel=_objective_label(data, full))
     log_rate_axis(ax, *_rate_limits(data))
-    low, high = _value_limits(data, ended, stopped)
+    low, high = _value_limits(data, [*ended, *others], stopped)
     ax.set_ylim(low, high)
     _draw_curve(ax, data.get("curve"))
     for seed in sorted({trial["seed"] for trial in ended}):
@@ -52,12 +55,18 @@ def draw_search(ax: Axes, data: Mapping[str, Any]) -> None:
         ax.plot(
             *zip(*line, strict=True), color=BLUE, linewidth=0.6, alpha=0.45, zorder=2.2, label=f"seed {seed}"
         )
+    _scatter_others(ax, [trial for trial in others if low <= trial["objective"] <= high])
     _scatter(ax, [trial for trial in ended if low <= trial["objective"] <= high], full, filled=True)
     _scatter(ax, [trial for trial in stopped if low <= trial["objective"] <= high], full, filled=False)
     above = [t for t in trials if t["status"] == "diverged" or not low <= t["objective"] <= high]
     _cross(ax, above)
     _key(
-        ax, ended=bool(ended), stopped=bool(stopped), above=bool(above), fitted=data.get("curve") is not None
+        ax,
+        ended=bool(ended),
+        stopped=bool(stopped),
+        others=bool(others),
+        above=bool(above),
+        fitted=data.get("curve") is not None,
     )
 
 
@@ -121,6 +130,11 @@ def _scatter(ax: Axes, trials: Sequence[Mapping[str, Any]], full: int, *, filled
     )
 
 
+def _scatter_others(ax: Axes, trials: Sequence[Mapping[str, Any]]) -> None:
+    rates, objectives = [trial["lr"] for trial in trials], [trial["objective"] for trial in trials]
+    ax.scatter(rates, objectives, s=9.0, facecolors=GHOST, linewidths=0.0, zorder=2.1, label="other values")
+
+
 def _cross(ax: Axes, trials: Sequence[Mapping[str, Any]]) -> None:
     if not trials:
         return
@@ -139,7 +153,7 @@ def _cross(ax: Axes, trials: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _key(ax: Axes, *, ended: bool, stopped: bool, above: bool, fitted: bool) -> None:
+def _key(ax: Axes, *, ended: bool, stopped: bool, others: bool, above: bool, fitted: bool) -> None:
     """What the marks are, in one line under the axis: they lie too close for labels beside them."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -147,11 +161,13 @@ def _key(ax: Axes, *, ended: bool, stopped: bool, above: bool, fitted: bool) -> 
     full, hollow = _mark("o", BLUE, "white"), _mark("o", "white", SKY)
     full.set_label("trained to the end")
     hollow.set_label("stopped early")
+    grey = _mark("o", GHOST, "white")
+    grey.set_label("other values")
     cross = _mark("x", INK, INK)
     cross.set_label("diverged or off scale")
     fit = Line2D([], [], color=VERMILLION, linewidth=1.6, label="fit")
     band = Patch(facecolor=VERMILLION, alpha=0.18, label="its 90 % band")
-    shown = ((full, ended), (hollow, stopped), (cross, above), (fit, fitted), (band, fitted))
+    shown = ((full, ended), (hollow, stopped), (grey, others), (cross, above), (fit, fitted), (band, fitted))
     marks = [mark for mark, present in shown if present]
     figure = ax.get_figure(root=True)
     if figure is None or not marks:
