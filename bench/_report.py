@@ -58,10 +58,10 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> s
     return "\n".join([title, lines[0], "-" * len(lines[0]), *lines[1:], ""])
 
 
-def write_report(name: str, results: Mapping[str, Any]) -> Path:
-    """`results` with machine, command and date as `out/<name>.json`; nothing of it when the disk is full."""
-    OUT.mkdir(exist_ok=True)
-    path = OUT / f"{name}.json"
+def write_report(name: str, results: Mapping[str, Any], folder: Path = OUT) -> Path:
+    """`results` with machine, command and date as `<folder>/<name>.json`; nothing of it when the disk is full."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     told = {"machine": machine(), "command": command(), "date": today(), **results}
     atomic_write(path, json.dumps(told, indent=1, allow_nan=False) + "\n")
     return path

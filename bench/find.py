@@ -1,7 +1,7 @@
 """How far find_lr can be trusted: do its suggestions agree over seeds, do its brackets hold the best rate?
 
 The truth is a dense grid: every rate trained to the end under the default schedule, several seeds; the lowest
-mean log objective wins. bench/truth/ keeps it with the command that made it.
+mean log objective wins. bench/truth.py makes it.
 
     python bench/find.py --tasks digits --seeds 20
     python bench/find.py --data DATA          # mnist, mnist-cnn and char-lm as well
@@ -24,30 +24,30 @@ from typing import Any
 import numpy as np
 import torch
 from _report import machine, spread, table, write_report
-from search_interval import WITH_DATA
+from tasks import DATA, TASKS, bench_task
 from torch import nn
+from truth import FOLDER, log_objectives
 
 from lrkit import Task
 from lrkit.range_test import RULES, RangeTest, find_lr
 from lrkit.range_test.grid import Grid
 from lrkit.range_test.sources import TaskMembers
 from lrkit.range_test.verdict import judge
-from lrkit.training import SILENT, default_plan, load_task
+from lrkit.training import SILENT, default_plan
 from lrkit.training.batches import BatchStream
 from lrkit.training.build import build_member
 from lrkit.training.data import search_split
-
-TRUTH = Path(__file__).parent / "truth"
-WITHOUT_DATA = ("digits", "digits-cnn", "diabetes")
 
 
 def main() -> int:
     options = _options()
     torch.set_num_threads(options.threads)
-    names = options.tasks or [*WITHOUT_DATA, *(WITH_DATA if options.data else ())]
+    names = options.tasks or [
+        name for name in TASKS if (name not in DATA or options.data) and has_truth(name)
+    ]
     results = {}
     for name in names:
-        task = load_task(name, data=options.data / WITH_DATA[name] if name in WITH_DATA else None)
+        task = bench_task(name, options.data)
         results[name] = judge_task(task, read_truth(task), options)
         print(report(name, results[name]), flush=True)
         results[name].pop("found")
@@ -64,10 +64,14 @@ def main() -> int:
     return 0
 
 
+def has_truth(name: str) -> bool:
+    return (FOLDER / f"{name}.json").exists()
+
+
 def read_truth(task: Task) -> dict[str, Any]:
     """The dense grid of `task`: objectives[seed][rate] of full trainings under the default schedule."""
-    path = TRUTH / f"search-{task.name}.json"
-    remedy = f"python bench/tune.py {task.name} --seeds 5 --ways grid --truth"
+    path = FOLDER / f"{task.name}.json"
+    remedy = f"python bench/truth.py {task.name}"
     if not path.exists():
         raise SystemExit(f"{path} is missing: {remedy}")
     known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -84,8 +88,7 @@ def best_rates(known: dict[str, Any]) -> tuple[float, tuple[float, float]]:
 
     Where a seed diverged its objective counts as the worst of the grid, so that the mean is over the same seeds.
     """
-    objectives = np.array([[math.nan if value is None else value for value in row] for row in known["full"]])
-    means = np.log(np.where(np.isfinite(objectives), objectives, np.nanmax(objectives))).mean(axis=0)
+    means = log_objectives(known["full"]).mean(axis=0)
     good = np.asarray(known["rates"])[means <= means.min() + math.log(1.02)]
     return float(known["rates"][int(means.argmin())]), (float(good.min()), float(good.max()))
 
@@ -222,7 +225,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tasks", nargs="+", choices=[*WITHOUT_DATA, *WITH_DATA])
+    parser.add_argument(
+        "--tasks", nargs="+", choices=TASKS, help="by default those with a file in bench/truth"
+    )
     parser.add_argument("--data", type=Path, help="folder with mnist/ and tinyshakespeare.txt")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=300)
@@ -230,7 +235,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--overhead", type=int, default=61, help="pairs of loops timed")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    if any(name in WITH_DATA for name in options.tasks or ()) and options.data is None:
+    if any(name in DATA for name in options.tasks or ()) and options.data is None:
         parser.error("these tasks need --data")
     return options
 

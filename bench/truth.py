@@ -3,10 +3,10 @@
     python bench/truth.py digits --seeds 24
     python bench/truth.py mnist --data DATA --low 1e-4 --high 1e-2 --seeds 8
 
-A seed draws the held-out part, the weights and the batch order; what it ends with is the objective after a tenth, a third
-and all of the updates. `bench/truth/<task>.json` grows by one seed at a time, so that an interrupted run goes on where it
-was, and more seeds can be added later. The best rate is the lowest point of the mean log objective after a symmetric kernel
-of 0.1 decades.
+A seed draws the held-out part, the weights and the batch order; what it ends with is the objective after a tenth, a
+third and all of the updates. `bench/truth/<task>.json` grows by one seed at a time, so that an interrupted run goes on
+where it was, and more seeds can be added later. The best rate is the lowest point of the mean log objective after a
+symmetric kernel of 0.1 decades.
 """
 
 from __future__ import annotations
@@ -104,9 +104,15 @@ def main() -> None:
     rates = [float(f"{lr:.3g}") for lr in np.geomspace(asked.low, asked.high, count)]
     path = FOLDER / f"{asked.task}.json"
     known = json.loads(path.read_text()) if path.exists() else None
-    if known is None or known["rates"] != rates:
+    if known is None or known["rates"] != rates or not PARTS.keys() <= known.keys():
         steps = default_plan(bench_task(asked.task, asked.data), lr=1e-3).horizon.steps
-        known = {"task": asked.task, "steps": steps, "rates": rates, "seeds": [], **{part: [] for part in PARTS}}
+        known = {
+            "task": asked.task,
+            "steps": steps,
+            "rates": rates,
+            "seeds": [],
+            **{part: [] for part in PARTS},
+        }
     for seed in range(asked.seeds):
         if seed in known["seeds"]:
             continue

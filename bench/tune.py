@@ -2,7 +2,6 @@
 
     python bench/tune.py digits --seeds 20
     python bench/tune.py mnist --data FOLDER --seeds 5
-    python bench/tune.py char-lm --data FILE --seeds 4 --ways grid --truth
 
 For each seed (which draws the split, the initial weights and the batch order) three ways to choose a rate, each
 judged by the held-out part of the training set alone, then trained on all of it and tested:
@@ -12,23 +11,20 @@ judged by the held-out part of the training set alone, then trained on all of it
     default   AdamW at 1e-3, constant, no search
 
 Search updates are what the choice cost: range test, replicates and diverged runs included. The final training is
-listed apart. `--truth` keeps the grid's objectives as bench/truth/search-<task>.json, what find.py and
-search_interval.py judge by.
+listed apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
-from _report import command, machine, table, today, write_report
+from _report import table, write_report
 
 GRID = np.logspace(-5, 0, 25)
 
@@ -76,7 +72,6 @@ def by_grid(task, seed: int) -> dict[str, float]:
         "search_steps": cost,
         "training_steps": final.steps,
         "seconds": time.perf_counter() - started,
-        "objectives": objectives,
     }
 
 
@@ -114,24 +109,6 @@ def lower_bound(differences: np.ndarray) -> float:
     )
 
 
-def write_truth(name: str, data: str | None, objectives: list[list[float]]) -> None:
-    from lrkit.training import default_plan, load_task
-
-    found = {
-        "task": name,
-        "steps": default_plan(load_task(name, data=data)).horizon.steps,
-        "rates": [float(f"{lr:.6g}") for lr in GRID],
-        "seeds": list(range(len(objectives))),
-        "full": [[value if math.isfinite(value) else None for value in row] for row in objectives],
-        "command": command(),
-        "machine": machine(),
-        "date": today(),
-    }
-    path = Path(__file__).parent / "truth" / f"search-{name}.json"
-    path.write_text(json.dumps(found) + "\n")
-    print(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -143,10 +120,7 @@ def main() -> None:
     parser.add_argument(
         "--ways", nargs="+", default=["lrkit", "grid", "default"], choices=["lrkit", "grid", "default"]
     )
-    parser.add_argument("--truth", action="store_true", help="keep the grid in bench/truth")
     options = parser.parse_args()
-    if options.truth and "grid" not in options.ways:
-        parser.error("--truth needs the grid among --ways")
     jobs = [(options.task, options.data, seed, tuple(options.ways)) for seed in range(options.seeds)]
     results = []
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
@@ -157,11 +131,9 @@ def main() -> None:
                 + ", ".join(f"{way} {r.get('accuracy', r['loss']):.4g}" for way, r in result.items()),
                 flush=True,
             )
-    if options.truth:
-        write_truth(options.task, options.data, [result["grid"]["objectives"] for result in results])
     figure = "accuracy" if "accuracy" in results[0][options.ways[0]] else "loss"
     columns = {
-        way: {key: np.array([r[way][key] for r in results]) for key in results[0][way] if key != "objectives"}
+        way: {key: np.array([r[way][key] for r in results]) for key in results[0][way]}
         for way in options.ways
     }
     grid_steps = columns["grid"]["search_steps"].mean() if "grid" in columns else math.nan
