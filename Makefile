@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-peers
 
-.PHONY: demo test test-slow test-peers golden lint docs bench wheel clean
+.PHONY: demo test test-slow test-peers golden lint docs bench bench-ci wheel clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -62,8 +62,12 @@ docs: compiled
 bench: compiled
 	$(BIN)/python bench/tune.py digits --seeds 5
 	$(BIN)/python bench/find.py --seeds 5
-	$(BIN)/python bench/search_interval.py --repeats 20
+	$(BIN)/python bench/search.py digits diabetes mnist1d
 	$(BIN)/python bench/population.py
+
+# Two tasks, few repeats: that every way still answers, and what lrkit's answers cost.
+bench-ci: compiled
+	$(BIN)/python bench/search.py digits diabetes --repeats 1 --searches 4 --jobs 2
 
 wheel: compiled
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist
