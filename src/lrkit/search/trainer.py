@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -35,6 +35,8 @@ class Trainer:
     device: str | None = None
     reporter: Reporter = SILENT
     route: Route | None = None
+    alike: dict[Values, Population] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """A population for each choice of values: later ones take over its graphs. It stays in this process."""
 
     def run(self, proposals: Sequence[Proposal], states: States) -> Generator[Result]:
         """Train the proposals, those that go side by side as one population. See `Executor`."""
@@ -60,7 +62,14 @@ class Trainer:
         first = proposals[0]
         task, plan = self.setting(first.seed, first.values)
         members = [MemberPlan(plan.with_lr(p.lr), p.seed) for p in proposals]
-        return Population(task, members, device=self.device, route=self.route, expected_steps=expected_steps)
+        like = self.alike.get(first.values)
+        if like is not None and like.route == self.route:
+            return Population(task, members, device=self.device, like=like)
+        population = Population(
+            task, members, device=self.device, route=self.route, expected_steps=expected_steps
+        )
+        self.alike[first.values] = population
+        return population
 
     def _alone(self, proposal: Proposal, known: dict[str, Any] | None, states: States) -> Result:
         started = time.perf_counter()
@@ -154,10 +163,11 @@ def routed(trainer: Trainer, study: Study, method: Method, settings: Settings) -
         )
         if len(together) < 2:
             return Route(name="loop", reason="trials begin one at a time").to_dict()
-        # A later batch is about two trainings long: a graph has to pay within one.
-        return trainer.population(together, expected_steps=2 * settings.steps).route.to_dict()
+        return trainer.population(together, expected_steps=settings.budget).route.to_dict()
 
-    return dataclasses.replace(trainer, route=Route.from_dict(study.once("route", choose)))
+    chosen = dataclasses.replace(trainer, route=Route.from_dict(study.once("route", choose)))
+    chosen.alike.update(trainer.alike)
+    return chosen
 
 
 def _company(proposal: Proposal, known: dict[str, Any] | None) -> tuple[object, ...]:

@@ -148,7 +148,7 @@ class RayExecutor:
 
     def _put_parcel(self) -> Any:
         trainer = self._trainer
-        rest = {field.name: getattr(trainer, field.name) for field in dataclasses.fields(trainer)}
+        rest = {part.name: getattr(trainer, part.name) for part in dataclasses.fields(trainer) if part.init}
         del rest["task"], rest["reporter"]
         if self._gpus:
             rest["device"] = "cuda"  # Ray shows each chunk its own GPU as the only one

@@ -6,6 +6,7 @@ the Stack's or the Loop's. How a route is chosen is in `choice`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,8 +42,8 @@ class Population:
     data, device: as for a `Run`.
     route: by default the fastest on the first steps, "loop" where members do not stack; a name asks for that route,
         a `Route` is taken as it is: nothing is compared with plain runs, and nothing timed.
-    like: a population of the same task, optimizer, training and device, whose route and graphs are taken over, so
-        that a search pays for them once.
+    like: a population of the same task (but for its seed), optimizer, training and device, whose route and graphs are
+        taken over, so that a search pays for them once.
     expected_steps: member-steps that will be trained in all, where pruning will leave fewer than all to the end;
         a graph is traced or compiled only where that saves more than it costs.
 
@@ -243,7 +244,7 @@ class Population:
         different = [
             what
             for what, alike in (
-                ("task", self.task is like.task),
+                ("task", dataclasses.replace(like.task, seed=self.task.seed) == self.task),
                 ("optimizer", mine.plan.optimizer.name == theirs.plan.optimizer.name),
                 ("training", mine.plan.training == theirs.plan.training),
                 ("device", mine.device == theirs.device),
