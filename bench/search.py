@@ -190,27 +190,30 @@ def told_bars(tasks: dict[str, dict[str, Any]]) -> str:
 
 
 def told_intervals(judged: dict[str, dict[str, Any]]) -> str:
+    every = judged["all"]
+    covers = COVERAGE_BAR[0] <= every["coverage"] <= COVERAGE_BAR[1]
+    title = (
+        f"90 % intervals of the best rate; bars: told and held in {COVERAGE_BAR[0]:.0%} to {COVERAGE_BAR[1]:.0%} "
+        f"{'(met)' if covers else '(missed)'}, median width {WIDTH_BAR} decades at most "
+        f"{'(met)' if every['width'] <= WIDTH_BAR else '(missed)'}"
+    )
+    columns = ("searches", "coverage", "held", "width", "bias", "sd", "settled", "could_not_tell")
     header = [
         "task",
-        "searches",
-        "holds the best",
+        "n",
+        "told and held",
+        "held",
         "width (dec)",
         "bias (dec)",
         "sd (dec)",
         "settled",
         "could not tell",
     ]
+    shares = ("coverage", "held")
     lines = [
-        (name, row["searches"], percent(row["coverage"]), *list(row.values())[2:])
+        (name, *(percent(row[key]) if key in shares else row[key] for key in columns))
         for name, row in judged.items()
     ]
-    every = judged["all"]
-    covers = COVERAGE_BAR[0] <= every["coverage"] <= COVERAGE_BAR[1]
-    title = (
-        f"90 % intervals of the best rate; bars for all: {COVERAGE_BAR[0]:.0%} to {COVERAGE_BAR[1]:.0%} "
-        f"{'(met)' if covers else '(missed)'}, median width {WIDTH_BAR} decades at most "
-        f"{'(met)' if every['width'] <= WIDTH_BAR else '(missed)'}"
-    )
     return table(title, header, lines)
 
 

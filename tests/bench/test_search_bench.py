@@ -121,6 +121,7 @@ def test_an_interval_that_could_not_tell_is_a_miss(judgement, truth):
     elsewhere = row("lrkit", 2, lr=1e-1, interval=[5e-2, 2e-1], status="settled")
     found = judgement.intervals([sure, unsure, elsewhere], {"toy": truth})["all"]
     assert found["coverage"] == pytest.approx(1 / 3)
+    assert found["held"] == pytest.approx(2 / 3)
     assert found["could_not_tell"] == 1
 
 
