@@ -69,15 +69,39 @@ def pool() -> Iterator[PoolExecutor]:
     assert multiprocessing.active_children() == []
 
 
-@given(st.lists(st.integers(1, 50), max_size=12), st.integers(1, 5))
-def test_chunks_hold_everything_once_in_order_and_are_about_as_long(costs, parts):
-    chunks = split([Proposal(1.0 + i, 0, 0, cost) for i, cost in enumerate(costs)], parts)
+@given(st.lists(st.tuples(st.integers(1, 50), st.sampled_from("abc")), max_size=12), st.integers(1, 5))
+def test_chunks_hold_everything_once_in_order_and_none_is_empty(drawn, parts):
+    chunks = split([Proposal(1.0 + i, 0, 0, cost, (("v", v),)) for i, (cost, v) in enumerate(drawn)], parts)
     rates = [[p.lr for p in chunk] for chunk in chunks]
-    assert sorted(lr for chunk in rates for lr in chunk) == [1.0 + i for i in range(len(costs))]
+    assert sorted(lr for chunk in rates for lr in chunk) == [1.0 + i for i in range(len(drawn))]
     assert all(chunk == sorted(chunk) for chunk in rates)
-    assert len(chunks) == min(parts, len(costs))
-    loads = [sum(p.cost for p in chunk) for chunk in chunks]
+    assert len(chunks) == min(parts, len(drawn))
+    assert all(rates)
+
+
+@given(st.lists(st.integers(1, 50), max_size=12, unique=True), st.integers(1, 5))
+def test_chunks_of_lone_trials_are_about_as_long(costs, parts):
+    loads = [sum(p.cost for p in c) for c in split([Proposal(1.0, 0, 0, cost) for cost in costs], parts)]
     assert max(loads, default=0) - min(loads, default=0) <= max(costs, default=0)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(1, 8))
+def test_equal_values_stay_together_where_there_are_enough_for_all_workers(sizes, parts):
+    batch = [Proposal(1.0 + i, 0, 0, 9, (("v", v),)) for v, size in enumerate(sizes) for i in range(size)]
+    chunks = split(batch, parts)
+    scattered = len({(p.values, n) for n, chunk in enumerate(chunks) for p in chunk})
+    if len(sizes) >= parts:
+        assert scattered == len(sizes)
+    else:
+        assert scattered == len(chunks)  # one choice of values each
+        assert all(len({p.values for p in chunk}) == 1 for chunk in chunks)
+
+
+def test_a_lone_population_is_shared_out_evenly():
+    chunks = split([Proposal(1.0 + i, 0, 0, 9) for i in range(7)], 3)
+    assert sorted(map(len, chunks)) == [2, 2, 3]
+    two = split([Proposal(1.0 + i, seed, 0, 9) for seed in (0, 1) for i in range(6)], 4)
+    assert [len(chunk) for chunk in two] == [3, 3, 3, 3]
 
 
 def test_a_task_of_a_file_goes_by_its_name_and_what_was_replaced_by_itself():

@@ -10,18 +10,41 @@ __all__ = ["name_setting", "name_settings", "split"]
 
 
 def split(proposals: Sequence[Proposal], parts: int) -> tuple[tuple[Proposal, ...], ...]:
-    """At most `parts` chunks of about equal cost, none empty; a chunk's proposals stay in their order.
+    """At most `parts` chunks, none empty; a chunk's proposals stay in their order.
 
-    The costliest first, each to the chunk that has least to do: at worst a third above the best split (Graham 1969,
-    doi:10.1137/0117039).
+    Proposals with equal seed, values, start and stop may be trained as one population, which costs little more than one
+    of them: they stay together, and are divided only where there are fewer such companies than parts, the costliest
+    piece first. Then each piece, from the costliest on, goes to the chunk that has least to do: at worst a third above
+    the best split of these pieces (Graham 1969, doi:10.1137/0117039).
     """
-    chunks: list[list[int]] = [[] for _ in range(min(parts, len(proposals)))]
-    loads = [0] * len(chunks)
-    for index in sorted(range(len(proposals)), key=lambda i: -proposals[i].cost):
+    companies: dict[tuple[object, ...], list[int]] = {}
+    for index, p in enumerate(proposals):
+        companies.setdefault((p.seed, p.values, p.start, p.stop), []).append(index)
+    count = min(parts, len(proposals))
+    pieces = _divided(proposals, list(companies.values()), count)
+    chunks: list[list[int]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for piece in sorted(pieces, key=lambda piece: -_cost(proposals, piece)):
         lightest = loads.index(min(loads))
-        chunks[lightest].append(index)
-        loads[lightest] += proposals[index].cost
+        chunks[lightest].extend(piece)
+        loads[lightest] += _cost(proposals, piece)
     return tuple(tuple(proposals[index] for index in sorted(chunk)) for chunk in chunks)
+
+
+def _divided(
+    proposals: Sequence[Proposal], companies: Sequence[Sequence[int]], count: int
+) -> list[Sequence[int]]:
+    """`count` pieces of the companies, or each whole where they are as many; `count` is at most that of proposals."""
+    pieces = [1] * len(companies)
+    while sum(pieces) < count:
+        largest = [_cost(proposals, company[::n]) for company, n in zip(companies, pieces, strict=True)]
+        divisible = [i for i, company in enumerate(companies) if pieces[i] < len(company)]
+        pieces[max(divisible, key=lambda i: largest[i])] += 1
+    return [company[i::n] for company, n in zip(companies, pieces, strict=True) for i in range(n)]
+
+
+def _cost(proposals: Sequence[Proposal], indices: Sequence[int]) -> int:
+    return sum(proposals[index].cost for index in indices)
 
 
 def name_setting(proposal: Proposal) -> str:
