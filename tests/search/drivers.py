@@ -66,7 +66,7 @@ class Napping:
     log: Path
     seconds: float
 
-    def run(self, proposals, states):
+    def run(self, proposals, states, *, deadline=math.inf):
         for proposal in proposals:
             time.sleep(self.seconds)
             with self.log.open("a") as log:

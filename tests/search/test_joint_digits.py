@@ -1,6 +1,7 @@
 """Weight decay and rate together on a real task, each method driven to its end, stopped midway and resumed."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -37,7 +38,7 @@ class Unplugged:
     trainer: Trainer
     left: int
 
-    def run(self, proposals, states):
+    def run(self, proposals, states, *, deadline=math.inf):
         for result in self.trainer.run(proposals, states):
             yield result
             self.left -= 1

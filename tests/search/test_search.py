@@ -20,7 +20,9 @@ from torch import nn
 import lrkit
 from lrkit.errors import SpecError, StudyError, TaskError
 from lrkit.range_test import find_lr
-from lrkit.search import Search, SqliteStudy, search_lr
+from lrkit.search import Result, Search, Settings, SqliteStudy, Stop, search_lr
+from lrkit.search.result import conclude
+from lrkit.search.trainer import Trainer
 from lrkit.training import Run, default_plan
 from toys import random_states, small_net, toy_task
 
@@ -203,9 +205,63 @@ def test_another_model_or_other_data_are_noticed(tmp_path):
 def test_seconds_are_a_soft_stop_that_the_answer_tells_and_more_time_continues(tmp_path, found):
     hurried = search_lr(toy_task(), bracket=BRACKET, seconds=0.0, out=tmp_path)
     assert len(hurried.trials) == 3
+    assert min(t.lr for t in hurried.trials) > BRACKET[0]
     assert "seconds=" in hurried.reason
     assert hurried.status != "settled"
     assert comparable(search_lr(toy_task(), bracket=BRACKET, out=tmp_path)) == comparable(found)
+
+
+def test_what_a_population_has_trained_counts_when_the_time_is_up(monkeypatch):
+    """Nothing that is finished is thrown away, and what was spent is told."""
+    trained = []
+    run = Trainer.run
+
+    def counted(self, proposals, states, **more):
+        for result in run(self, proposals, states, **more):
+            trained.append(result)
+            yield result
+
+    monkeypatch.setattr(Trainer, "run", counted)
+    search = search_lr(toy_task(steps=60), bracket=BRACKET, seconds=0.05)
+    assert "seconds=" in search.reason
+    assert search.member_steps == sum(r.cost for r in trained)
+    assert len(search.trials) == len({r.key for r in trained}) >= 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"workers": 0}, "workers="),
+        ({"workers": True}, "workers="),
+        ({"seconds": math.nan}, "seconds="),
+        ({"seconds": -1.0}, "seconds="),
+        ({"method": "gird"}, "did you mean 'grid'"),
+        ({"method": "auto", "space": {"weight_decay": "0..0.1"}}, "searches the lr alone"),
+        ({"space": {"lr": "1e-3..1e-1:log"}, "bracket": BRACKET}, "leave out bracket="),
+        ({"name": "long"}, "storage="),
+        ({"workers": 2, "ray": True}, "one of them"),
+    ],
+)
+def test_arguments_that_cannot_be_are_told_at_once(monkeypatch, wrong, message):
+    monkeypatch.setattr(Run, "advance", lambda *_, **__: pytest.fail("something was trained"))
+    with pytest.raises(SpecError, match=message):
+        search_lr(toy_task(), **wrong)
+
+
+@pytest.mark.parametrize("method", ["grid", "halving"])
+def test_a_budget_too_small_for_the_method_is_told_before_the_range_test(monkeypatch, method):
+    monkeypatch.setattr("lrkit.search._search.find_lr", lambda *_, **__: pytest.fail("swept"))
+    with pytest.raises(StudyError, match="budget"):
+        search_lr(toy_task(steps=60), method=method, space={"weight_decay": "0..0.1"}, budget=200)
+
+
+def test_through_two_rates_there_is_no_curve(tmp_path):
+    """The interval is then all that was searched, and the status says so."""
+    settings = Settings(steps=STEPS, budget=100, low=1e-3, high=1e-1)
+    results = [Result(lr, 0, STEPS, 0.5, False, STEPS, 0.1) for lr in (5e-3, 2e-2)]
+    found = conclude(settings, results, Stop("a test"), objective_name="loss", range_test=None, seconds=0.0)
+    assert found.interval == (1e-3, 1e-1)
+    assert found.status == "could not tell"
 
 
 def test_rates_that_diverge_are_data():

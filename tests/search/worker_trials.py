@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -39,8 +40,10 @@ def searched(
     """A whole search by `executor`: why it stopped, and its results. `disturb` is called before each is awaited."""
 
     class Disturbed:
-        def run(self, batch: Sequence[Proposal], states: States) -> Generator[Result]:
-            with closing(executor.run(batch, states)) as running:
+        def run(
+            self, batch: Sequence[Proposal], states: States, *, deadline: float = math.inf
+        ) -> Generator[Result]:
+            with closing(executor.run(batch, states, deadline=deadline)) as running:
                 while True:
                     disturb()
                     try:

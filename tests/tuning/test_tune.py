@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 
 import pytest
 import torch
@@ -190,7 +191,27 @@ def test_a_larger_budget_goes_on_and_the_earlier_training_is_kept(tmp_path):
     tried = {(t.lr, t.seed) for t in large.search.trials}
     assert {(t.lr, t.seed) for t in small.search.trials} <= tried
     assert small.plan.lr != large.plan.lr
-    assert (tmp_path / f"earlier-{small.plan.lr:.3g}" / "record.jsonl").read_bytes() == before
+    assert (tmp_path / "earlier-1" / "record.jsonl").read_bytes() == before
+    assert lrkit.Plan.load(tmp_path / "plan.toml").lr == large.plan.lr
+
+
+def test_a_kill_while_the_earlier_training_moves_is_mended_by_the_next_call(tmp_path, monkeypatch):
+    small = lrkit.tune(toy_task(steps=60), budget=260, out=tmp_path, plots=False)
+    before = {name: (tmp_path / name).read_bytes() for name in ("plan.toml", "record.jsonl", "checkpoint.pt")}
+    replace = os.replace
+
+    def killed(source, target):
+        if str(source).endswith("checkpoint.pt") and "earlier" in str(target):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        lrkit.tune(toy_task(steps=60), out=tmp_path, plots=False)
+    monkeypatch.undo()
+    large = lrkit.tune(toy_task(steps=60), out=tmp_path, plots=False)
+    assert large.plan.lr != small.plan.lr
+    assert before == {name: (tmp_path / "earlier-1" / name).read_bytes() for name in before}
     assert lrkit.Plan.load(tmp_path / "plan.toml").lr == large.plan.lr
 
 

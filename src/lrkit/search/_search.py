@@ -38,6 +38,7 @@ __all__ = ["search_lr"]
 
 SWEPT = (1e-5, 1.0)
 """The range test's rates at first; it goes on by itself where the answer lies outside."""
+_USUAL_BRACKET = (1e-3, 4e-2)
 BLIND_DECADES = 3.2
 """What is searched below the end of a sweep that saw nothing but noise: twice the usual bracket."""
 # Two evaluations of one untrained model agree to this part, whatever the number of threads; other data or
@@ -98,6 +99,7 @@ def search_lr(
         bracket = (rates.low, rates.high)
     method, choosing = chosen_method(method, varied)
     check_space(task, plan, varied)
+    _check(workers, seconds)
     if ray and workers != 1:
         raise SpecError("workers= are processes of this machine, and ray= trains on Ray: give one of them")
     usual = usual_trainings(method, varied)
@@ -121,20 +123,15 @@ def search_lr(
         untrained = work.untrained(study)
         before = 0.0
         if bracket is None:
+            if (
+                method != "auto"
+            ):  # what it lacks, an extra or a larger budget, is told before anything is spent
+                choosing.next_trials(_settings(work, limits.budget, _USUAL_BRACKET, untrained, varied), ())
             if range_test is None:
                 range_test, before = work.range_test(study, limits)
             bracket = _bracket(range_test, reporter)
-        search = Settings(
-            steps=plan.horizon.steps,
-            budget=limits.budget - (0 if range_test is None else range_test.steps),
-            low=bracket[0],
-            high=bracket[1],
-            seed=seed,
-            direction=task.direction or "min",
-            untrained=untrained,
-            earliest=_past_warmup(plan),
-            space=varied or None,
-        )
+        budget = limits.budget - (0 if range_test is None else range_test.steps)
+        search = _settings(work, budget, bracket, untrained, varied)
         trainer = routed(Trainer(task, plan, seed, device, reporter), study, choosing, search)
         stop = drive(
             choosing,
@@ -157,6 +154,29 @@ def search_lr(
         seconds=before,
         route="loop" if trainer.route is None else trainer.route.name,
     )
+
+
+def _settings(
+    work: _Work, budget: int, bracket: tuple[float, float], untrained: float, space: Space
+) -> Settings:
+    return Settings(
+        steps=work.plan.horizon.steps,
+        budget=budget,
+        low=bracket[0],
+        high=bracket[1],
+        seed=work.seed,
+        direction=work.task.direction or "min",
+        untrained=untrained,
+        earliest=_past_warmup(work.plan),
+        space=space or None,
+    )
+
+
+def _check(workers: int, seconds: float | None) -> None:
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise SpecError(f"workers= is a whole number of processes, at least 1, not {workers!r}")
+    if seconds is not None and not seconds >= 0:
+        raise SpecError(f"seconds= is a time of at least 0, not {seconds!r}")
 
 
 @contextmanager
@@ -248,9 +268,7 @@ class _Work:
             },
             "training": dataclasses.asdict(plan.training),
             "floor": plan.floor,
-            **(
-                {"control": list(plan.control)} if plan.control else {}
-            ),  # studies of before there was any go on
+            "control": list(plan.control),
         }
 
     def untrained(self, study: Study) -> float:
@@ -263,7 +281,7 @@ class _Work:
                 f"the task has changed since this study was begun: its untrained model's {self.task.objective} "
                 f"was {float(known['objective']):.6g} and is {value:.6g}; choose another folder"
             )
-        return value
+        return float(known["objective"])
 
     def range_test(self, study: Study, limits: Limits) -> tuple[RangeTest, float]:
         """The range test and its wall time: the study's, or a new one that it keeps."""

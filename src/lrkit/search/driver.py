@@ -24,10 +24,13 @@ _TIME_UP = "the time given by seconds= is up"
 class Executor(Protocol):
     """What trains: in this process, in others, on other machines, or by a command."""
 
-    def run(self, proposals: Sequence[Proposal], states: States) -> Generator[Result]:
+    def run(
+        self, proposals: Sequence[Proposal], states: States, *, deadline: float = math.inf
+    ) -> Generator[Result]:
         """The results of these proposals, in the order in which they are done; closing it gives up the rest.
 
-        A result is given when the state of its trial is saved. A lost state is no error: its trial is trained
+        After the `deadline`, in seconds of `time.monotonic`, no further one is begun; what has begun goes on to its
+        end. A result is given when the state of its trial is saved. A lost state is no error: its trial is trained
         anew from its first update.
         """
 
@@ -61,15 +64,15 @@ def drive(
             return proposals
         if len(results) >= _FEWEST_RESULTS and time.monotonic() >= deadline:
             return Stop(_TIME_UP)
-        claimed = study.claim(proposals)
+        missing = _FEWEST_RESULTS - len(results)
+        hurried = deadline < math.inf and missing > 0
+        claimed = study.claim(proposals[:missing] if hurried else proposals)
         if not claimed:
             study.wait()
-        with closing(executor.run(claimed, states)) as running:
-            for done, result in enumerate(running, start=len(results) + 1):
+        with closing(executor.run(claimed, states, deadline=math.inf if hurried else deadline)) as running:
+            for result in running:
                 study.add(result)
                 if curves is not None and result.losses:
                     curves.append(result.key, result.begun, result.losses)
-                if done >= _FEWEST_RESULTS and time.monotonic() >= deadline:
-                    break
         results = study.results()
         states.keep_only(method.resumable(settings, results))

@@ -33,6 +33,8 @@ DRIFTING = 0.1
 """Decades from a third of the length to its whole above which the best rate is on the move."""
 OUTSIDE = 0.1
 """Decades by which the fit may be lowest outside the rates trained to the end."""
+FEWEST_RATES = 3
+"""Through fewer there is no curve: then the interval is all that was searched."""
 WIDE = 1.0
 """Decades above which an interval says too little to call the search settled."""
 
@@ -61,7 +63,8 @@ class Search:
         its curve and its interval are those of trials with these values.
     objective: the fitted objective at `lr`; `objective_name` says of what.
     trials: every rate tried, by seed, as far as it was trained.
-    member_steps: updates that all of it took, range test, replicates and diverged trials included;
+    member_steps: updates that all of it took, range test, replicates and diverged trials included (at the task's own
+        batch size, as samples go: where the size is searched, larger batches took fewer);
         `grid_steps` is what 32 full trainings would have taken.
     best_by_steps: the best rate of the first seed's trials at each length, in updates: whether it still moves.
     best_by_seed: the best rate of each seed among those it was trained with to the end: how far luck moves it.
@@ -70,7 +73,8 @@ class Search:
     status: "settled"; "not settled" where the best rate still moves with the length of training or may lie
         beyond what was tried; "could not tell" where the trials do not tell the rates apart. `reason` says
         why.
-    seconds: wall time of range test and trials, those of earlier sessions included.
+    seconds: what range test and trials took, those of earlier sessions included; of trials side by side in several
+        processes each counts by itself.
     """
 
     lr: float
@@ -150,6 +154,11 @@ def conclude(
         results = only(results, joint.best.values)
     scale, fit = fit_results(settings, results)
     status, reason = _status(settings, results, scale, fit)
+    interval = (fit.low, fit.high)
+    rates = [math.log10(result.lr) for result in results if not result.diverged]
+    if len(set(rates)) < FEWEST_RATES:
+        status, reason = "could not tell", f"fewer than {FEWEST_RATES} rates were trained"
+        interval = min(*rates, math.log10(settings.low)), max(*rates, math.log10(settings.high))
     # Beyond the worst that was measured the compressed scale of the fit says nothing about objectives.
     worst = max(point.y for point in scale.points(results))
     values = scale.objective(np.minimum(np.stack([fit.mean, fit.band_low, fit.band_high]), worst))
@@ -158,7 +167,7 @@ def conclude(
     best = int(np.argmin(np.abs(fit.xs - fit.best)))
     return Search(
         lr=round_rate(10.0**fit.best),
-        interval=(round_rate(10.0**fit.low), round_rate(10.0**fit.high)),
+        interval=(round_rate(10.0 ** interval[0]), round_rate(10.0 ** interval[1])),
         good=_within(scale, fit, GOOD),
         nearly_best=_within(scale, fit, NEARLY_BEST),
         objective=float(mean[best]),

@@ -36,17 +36,21 @@ class Trainer:
     reporter: Reporter = SILENT
     route: Route | None = None
     alike: dict[Values, Population] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """A population for each choice of values: later ones take over its graphs. It stays in this process."""
+    """The latest population by its values: the next one takes over its graphs. It stays in this process."""
 
-    def run(self, proposals: Sequence[Proposal], states: States) -> Generator[Result]:
+    def run(
+        self, proposals: Sequence[Proposal], states: States, *, deadline: float = math.inf
+    ) -> Generator[Result]:
         """Train the proposals, those that go side by side as one population. See `Executor`."""
         known = {p: states.load(p.key) if p.start else None for p in proposals}
         for _, same in groupby(proposals, key=lambda p: _company(p, known[p])):
             group = tuple(same)
             if len(group) == 1 or self.route is None or self.route.name == "loop":
                 for proposal in group:
+                    if time.monotonic() >= deadline:
+                        return
                     yield self._alone(proposal, known[proposal], states)
-            else:
+            elif time.monotonic() < deadline:
                 yield from self._together(group, known, states)
 
     def close(self) -> None:
@@ -68,6 +72,7 @@ class Trainer:
         population = Population(
             task, members, device=self.device, route=self.route, expected_steps=expected_steps
         )
+        self.alike.clear()
         self.alike[first.values] = population
         return population
 
@@ -128,8 +133,9 @@ class Trainer:
             self._updates(proposal.start, plan) if proposal.start else 0,
             self._updates(proposal.stop, plan),
         )
-        # A trial that burst, in steps of the search.
-        reached = proposal.stop if len(losses) == wanted else math.ceil(len(losses) * proposal.stop / wanted)
+        # A trial that burst, in steps of the search; it may do so without an update of its own.
+        burst = max(math.ceil(len(losses) * proposal.stop / wanted), proposal.start + 1)
+        reached = proposal.stop if len(losses) == wanted else burst
         return Result(
             lr=proposal.lr,
             seed=proposal.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import platform
 from collections.abc import Mapping
@@ -190,17 +191,23 @@ def tune(
 
 
 def _set_aside(folder: Path, plan: Plan) -> None:
-    """A training with the answer of a smaller budget makes room: checkpoint and record move to `earlier-LR/`."""
+    """A training with the answer of a smaller budget makes room: it moves to `earlier-1/`, `earlier-2/` ...
+
+    Its plan is copied there first: the call after a kill in between finds the place by it.
+    """
     known = folder / "plan.toml"
     if not known.exists() or not (folder / "checkpoint.pt").exists():
         return
-    before = Plan.load(known)
-    if dataclasses.replace(before, evidence=None) == dataclasses.replace(plan, evidence=None):
+    text = known.read_bytes()
+    if dataclasses.replace(Plan.load(known), evidence=None) == dataclasses.replace(plan, evidence=None):
         return
-    place = make_folder(folder / f"earlier-{before.lr:.3g}")
-    for name in ("plan.toml", "record.jsonl", "checkpoint.pt"):
+    plans = (folder / f"earlier-{number}" / "plan.toml" for number in itertools.count(1))
+    copy = next(copy for copy in plans if not copy.exists() or copy.read_bytes() == text)
+    make_folder(copy.parent)
+    atomic_write(copy, text)
+    for name in ("record.jsonl", "checkpoint.pt"):
         if (folder / name).exists():
-            os.replace(folder / name, place / name)
+            os.replace(folder / name, copy.parent / name)
 
 
 def answer_plan(task: Task, start: Plan, search: Search, *, device: str | None = None) -> Plan:

@@ -164,14 +164,14 @@ def _within(proposals: Iterator[Proposal], budget: int) -> tuple[Proposal, ...]:
 
 
 def _coarse(board: _Board) -> Iterator[Proposal]:
-    """Evenly over the bracket, as many as leave room for one training to the end."""
+    """Evenly over the bracket, from its middle outwards, as many as leave room for one training to the end."""
     if board.results:
         return
     s = board.settings
     low, high = math.log10(s.low), math.log10(s.high)
     most = (s.budget - board.rest) // board.rung
     count = max(COARSE_FEWEST, min(round((high - low) / SPACING) + 1, most))
-    for i in range(count):
+    for i in sorted(range(count), key=lambda i: (abs(2 * i - count + 1), i)):
         yield _new(s, low + (high - low) * i / (count - 1), board.rung)
 
 

@@ -6,10 +6,12 @@ Not here: what runs on the other side (`remote`), which proposals go together (`
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -76,13 +78,15 @@ class RayExecutor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, proposals: Sequence[Proposal], states: States) -> Generator[Result]:
-        """Train the proposals on Ray, and give the results chunk by chunk. See `Executor`.
+    def run(
+        self, proposals: Sequence[Proposal], states: States, *, deadline: float = math.inf
+    ) -> Generator[Result]:
+        """Train the proposals on Ray, where all begin at once; results come chunk by chunk. See `Executor`.
 
         Raises what the user's code raises, with the worker's traceback as a note, and TaskError for a chunk under
         which workers die again and again.
         """
-        chunks = split(proposals, self._slots())
+        chunks = split(proposals, self._slots()) if time.monotonic() < deadline else []
         while len(self._actors) < len(chunks):
             self._actors.append(self._hire())
         pending: dict[Any, tuple[tuple[Proposal, ...], Any]] = {}

@@ -6,7 +6,9 @@ Not here: what a worker does (`child`), how the task gets there (`travel`), whic
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from multiprocessing import connection
@@ -72,17 +74,21 @@ class PoolExecutor:
             list(self._results())
             list(self._clear_away(deque(), {}))
 
-    def run(self, proposals: Sequence[Proposal], states: States) -> Generator[Result]:
-        """Train the proposals side by side. See `Executor`.
+    def run(
+        self, proposals: Sequence[Proposal], states: States, *, deadline: float = math.inf
+    ) -> Generator[Result]:
+        """Train the proposals side by side, with a deadline each by itself. See `Executor`.
 
         Raises what the user's code raises, with the worker's traceback as a note, and TaskError for a trial under
         which workers die again and again.
         """
-        waiting = deque(split(proposals, self._count))
+        waiting = deque(split(proposals, self._count if deadline == math.inf else len(proposals)))
         lost: dict[Proposal, int] = {}
         self._fill()
         try:
             while waiting or any(worker.chunk for worker in self._workers):
+                if time.monotonic() >= deadline:
+                    waiting.clear()
                 for worker in self._workers:
                     if waiting and worker.idle:
                         worker.give(waiting.popleft(), states)
