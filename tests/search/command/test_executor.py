@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -57,8 +58,12 @@ def run(tmp_path):
             Space({}),
         )
         settings = {"grace": 5.0, **settings}
+        deadline = settings.pop("deadline", math.inf)
         with closing(CommandExecutor(command, tmp_path / "run", **settings)) as executor:
-            return list(executor.run(proposals, NO_STATES))
+            results.given = []  # what there was, should it end with an error
+            for result in executor.run(proposals, NO_STATES, deadline=deadline):
+                results.given.append(result)
+            return results.given
 
     return results
 
@@ -192,6 +197,28 @@ def test_two_at_a_time_run_side_by_side(run):
     """
     results = run(text, proposal(0.1), proposal(0.2), workers=2)
     assert sorted(result.lr for result in results) == [0.1, 0.2]
+
+
+def test_after_the_deadline_nothing_begins_and_what_runs_goes_on_to_its_end(run, tmp_path):
+    text = "time.sleep(1.5); report(loss=1)"
+    results = run(text, *(proposal(lr) for lr in (0.1, 0.2, 0.3)), workers=2, deadline=time.monotonic() + 0.5)
+    assert sorted(result.lr for result in results) == [0.1, 0.2]
+    assert run(text, proposal(), deadline=time.monotonic()) == []
+    assert len(list((tmp_path / "run/trials").iterdir())) == 2
+
+
+@pytest.mark.parametrize("wrong", ["sys.exit(0)", "report(loss='high')"])
+def test_what_goes_wrong_costs_no_result_of_the_same_look(run, monkeypatch, wrong):
+    """Looks are rare here, so that all have ended at the second one; what fails is the first that was begun."""
+    monkeypatch.setattr("lrkit.search.command.executor._LOOK", 1.0)
+    text = f"""
+    time.sleep(0.3)
+    if float(sys.argv[1]) == 0.1: {wrong}
+    else: report(loss=1)
+    """
+    with suppress(TaskError):
+        run(text, *(proposal(lr) for lr in (0.1, 0.2, 0.3)), workers=3)
+    assert [result.lr for result in run.given if not result.diverged] == [0.2, 0.3]
 
 
 def test_an_early_end_is_noted_once(run):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from lrkit.errors import NoAnswer, SpecError, StudyError, TaskError
+from lrkit.errors import LrkitError, NoAnswer, SpecError, StudyError, TaskError
 from lrkit.files import make_folder
 from lrkit.search.command.command import Command
 from lrkit.search.command.processes import Child, Guard
@@ -61,17 +62,22 @@ class CommandExecutor:
         self._reporter = reporter
         self._guard: Guard | None = None
 
-    def run(self, proposals: Sequence[Proposal], states: States) -> Generator[Result]:
-        """The results as they come. Closing the generator ends what still runs."""
+    def run(
+        self, proposals: Sequence[Proposal], states: States, *, deadline: float = math.inf
+    ) -> Generator[Result]:
+        """The results as they come. Closing the generator ends what still runs. See `Executor`."""
         del states
         waiting, running = deque(proposals), list[RunningTrial]()
         try:
-            while waiting or running:
-                while waiting and len(running) < self._workers:
+            while running or (waiting and time.monotonic() < deadline):
+                while waiting and len(running) < self._workers and time.monotonic() < deadline:
                     self._begin(waiting.popleft(), running)
-                ended = self._look(running)
-                for ending in ended:
+                ended, trouble = self._look(running)
+                # Measured ones first: what is wrong with another one of this look must not cost their results.
+                for ending in sorted(ended, key=lambda ending: ending.failure is not None):
                     yield self._judged(ending)
+                if trouble is not None:
+                    raise trouble
                 if not ended:
                     time.sleep(_LOOK)
         finally:
@@ -118,11 +124,16 @@ class CommandExecutor:
         number = max(taken, default=0) + 1
         return number, make_folder(parent / str(number))
 
-    def _look(self, running: list[RunningTrial]) -> list[Ending]:
-        endings = []
+    def _look(self, running: list[RunningTrial]) -> tuple[list[Ending], LrkitError | None]:
+        """What has ended, and what went wrong with a trial that has not, if anything did."""
+        endings, trouble = list[Ending](), None
         for trial in list(running):
             before = int(trial.place)
-            ending = trial.look()
+            try:
+                ending = trial.look()
+            except (StudyError, TaskError) as error:
+                trouble = error
+                continue
             if int(trial.place) > before:
                 _, value = trial.reports[-1]
                 self._reporter.advance(int(trial.place) - before, loss=value, lr=trial.proposal.lr)
@@ -130,7 +141,7 @@ class CommandExecutor:
                 running.remove(trial)
                 self._forget(trial)
                 endings.append(ending)
-        return endings
+        return endings, trouble
 
     def _judged(self, ending: Ending) -> Result:
         """The result, unless something else than the setting is to blame."""
