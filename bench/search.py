@@ -31,6 +31,8 @@ from rivals.judgement import COVERAGE_BAR, GRID_RATES, WIDTH_BAR, bars, interval
 from tasks import DATA, TASKS, bench_task
 from truth import Truth
 
+from lrkit.errors import StudyError
+from lrkit.files import make_folder
 from lrkit.plot import save_figure
 from lrkit.training import default_plan
 
@@ -90,6 +92,10 @@ def options() -> argparse.Namespace:
         parser.error(f"{', '.join(without)}: --data FOLDER is missing")
     if asked.repeats < 1:
         parser.error("--repeats is at least 1")
+    try:
+        make_folder(asked.out)  # before the minutes of measuring, not after
+    except StudyError as error:
+        parser.error(f"--out: {error}")
     return asked
 
 

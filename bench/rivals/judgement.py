@@ -29,8 +29,7 @@ SAME_COST = 1.02
 def log_regret(row: Row, truth: Truth) -> float | None:
     """log(1 + regret); None where the way had no answer."""
     if row["lr"] is not None:
-        low, high = 10.0 ** truth.xs[0], 10.0 ** truth.xs[-1]
-        return math.log1p(truth.regret(min(max(row["lr"], low), high)))
+        return float(np.interp(math.log10(row["lr"]), truth.xs, truth.curve) - truth.curve.min())
     if row["objective"] is not None:
         return math.log(row["objective"]) - float(truth.curve.min())
     return None

@@ -58,8 +58,9 @@ def row(way, seed, *, lr=None, objective=None, steps=80, seconds=1.0, **told):
 def test_the_regret_of_a_rate_is_the_truths_and_at_its_ends_that_of_the_end(judgement, truth):
     assert judgement.log_regret(row("a", 0, lr=truth.best), truth) == pytest.approx(0.0, abs=1e-9)
     assert judgement.log_regret(row("a", 0, lr=1e-3), truth) == pytest.approx(1.0, abs=0.1)
-    beyond, end = row("a", 0, lr=1e-8), row("a", 0, lr=1e-4)
-    assert judgement.log_regret(beyond, truth) == pytest.approx(judgement.log_regret(end, truth))
+    for beyond, end in ((1e-8, 1e-4), (10.0, 1.0)):
+        there, here = (judgement.log_regret(row("a", 0, lr=lr), truth) for lr in (beyond, end))
+        assert there == pytest.approx(here)
     assert judgement.log_regret(row("a", 0), truth) is None
 
 
