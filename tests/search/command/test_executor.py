@@ -171,9 +171,36 @@ def test_nothing_but_failures_ends_the_search(run, tmp_path):
     assert len(list((tmp_path / "run/trials").iterdir())) == 3
 
 
-def test_a_command_that_somebody_kills_is_no_result(run):
-    with pytest.raises(TaskError, match=r"was ended by SIGKILL.*goes on from there"):
-        run("import os, signal\nreport(loss=1)\nos.kill(os.getpid(), signal.SIGKILL)", proposal())
+KILLED = "import os, signal\nreport(loss=1)\n{if_}os.kill(os.getpid(), signal.SIGKILL)"
+
+
+def test_a_command_that_somebody_kills_is_run_again(run):
+    notes = Notes()
+    results = run(
+        KILLED.format(if_="if sys.argv[3].endswith('/1'): "), proposal(0.1), proposal(0.2), reporter=notes
+    )
+    assert [(result.lr, result.diverged) for result in results] == [(0.2, False), (0.1, False)]
+    (note,) = notes.notes
+    assert "was ended by SIGKILL at lr 0.1" in note
+    assert "run again" in note
+
+
+def test_what_dies_whenever_it_is_run_counts_as_diverged(run):
+    notes = Notes()
+    results = run(
+        KILLED.format(if_="if sys.argv[1] == '0.1': "), proposal(0.1), proposal(0.2), reporter=notes
+    )
+    assert [(result.lr, result.diverged) for result in results] == [(0.2, False), (0.1, True)]
+    assert "trial 3 counts as diverged: the command was ended by SIGKILL" in notes.notes[1]
+
+
+def test_a_command_that_dies_at_every_setting_ends_the_search(run, tmp_path):
+    with pytest.raises(NoAnswer, match=r"3 trials, and all failed.*SIGSEGV"):
+        run(
+            "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
+            *(proposal(lr) for lr in (0.1, 0.2, 0.3, 0.4)),
+        )
+    assert len(list((tmp_path / "run/trials").iterdir())) == 7
 
 
 def test_a_metric_that_is_no_number_stops_all_and_leaves_nothing_running(run, tmp_path):

@@ -34,9 +34,10 @@ class CommandExecutor:
 
     Every proposal is run from its beginning, for a command has no state to go on from, and until `stop`: there it is
     terminated, and killed `grace` seconds later. A trial that fails counts as diverged, and is noted; `proven` says
-    that the command is known to work.
-    Raises NoAnswer where the first trials all fail, TaskError where a command is killed by somebody else or its metric
-    cannot be read, StudyError where the folder cannot be written. Nothing is left running then.
+    that the command is known to work. One that dies by a signal (want of memory, a crash, somebody's kill) is run
+    again, for its setting may not be to blame, and has failed when it dies a second time.
+    Raises NoAnswer where the first trials all fail, TaskError where a metric cannot be read, StudyError where the
+    folder cannot be written. Nothing is left running then.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class CommandExecutor:
             raise SpecError(f"grace= is a number of seconds from 0 up to a day, not {grace!r}")
         self._command, self._folder, self._workers, self._grace = command, folder, workers, float(grace)
         self._proven, self._failures, self._said_early = proven, 0, False
+        self._died: set[Proposal] = set()
         self._reporter = reporter
         self._guard: Guard | None = None
 
@@ -75,7 +77,10 @@ class CommandExecutor:
                 ended, trouble = self._look(running)
                 # Measured ones first: what is wrong with another one of this look must not cost their results.
                 for ending in sorted(ended, key=lambda ending: ending.failure is not None):
-                    yield self._judged(ending)
+                    if self._died_first(ending):
+                        waiting.append(ending.proposal)
+                    else:
+                        yield self._judged(ending)
                 if trouble is not None:
                     raise trouble
                 if not ended:
@@ -143,6 +148,14 @@ class CommandExecutor:
                 endings.append(ending)
         return endings, trouble
 
+    def _died_first(self, ending: Ending) -> bool:
+        """Whether a signal ended this trial, and not before: it is to be run again."""
+        if ending.code is None or ending.code >= 0 or ending.proposal in self._died:
+            return False
+        self._died.add(ending.proposal)
+        self._reporter.note(f"{self._told(ending)}; this setting is run again, once")
+        return True
+
     def _judged(self, ending: Ending) -> Result:
         """The result, unless something else than the setting is to blame."""
         result = ending.result
@@ -155,19 +168,22 @@ class CommandExecutor:
         if ending.failure is None:
             self._proven = True
             return result
-        folder = self._folder / "trials" / str(int(dict(result.metrics)["trial"]))
-        tail = tail_of(folder)
-        told = f"the command {ending.failure} at lr {result.lr!r}{': ' + tail if tail else ''} ({folder})"
-        if ending.code is not None and ending.code < 0:
-            raise TaskError(f"{told}; what was finished is kept, and the same call goes on from there")
+        told = self._told(ending)
         self._failures += 1
         self._proven |= ending.reported
         # What ends in good order without a report has no metric under this name, whatever the rate.
         if not self._proven and (self._failures >= _FAILURES or ending.code == 0):
             trials = "the first trial" if self._failures == 1 else f"{self._failures} trials, and all"
             raise NoAnswer(f"{trials} failed: {told}: {self._command.template}")
-        self._reporter.note(f"trial {folder.name} counts as diverged: {told}")
+        self._reporter.note(f"trial {ending.number} counts as diverged: {told}")
         return result
+
+    def _told(self, ending: Ending) -> str:
+        folder = self._folder / "trials" / str(ending.number)
+        tail = tail_of(folder)
+        return (
+            f"the command {ending.failure} at lr {ending.result.lr!r}{': ' + tail if tail else ''} ({folder})"
+        )
 
     def _end(self, running: list[RunningTrial]) -> None:
         """End what still runs; a second Ctrl-C spares the time of grace."""

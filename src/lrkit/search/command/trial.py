@@ -31,6 +31,8 @@ _TAIL = 3
 class Ending:
     """A trial that is over. `failure` says what went wrong, `code` is the exit code where it ended by itself."""
 
+    proposal: Proposal
+    number: int
     result: Result
     reported: bool
     code: int | None = None
@@ -156,7 +158,15 @@ class RunningTrial:
             metrics=tuple(metrics),
             values=self.proposal.values,
         )
-        return Ending(result, bool(self.reports), decision.code, decision.failure, decision.early)
+        return Ending(
+            self.proposal,
+            self._number,
+            result,
+            bool(self.reports),
+            decision.code,
+            decision.failure,
+            decision.early,
+        )
 
     def _write(self, status: str, **more: Any) -> None:
         row = {
