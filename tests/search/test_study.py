@@ -143,6 +143,19 @@ def test_a_database_of_something_else_is_refused(tmp_path):
         SqliteStudy(tmp_path, SETTINGS)
 
 
+def test_a_study_that_is_cleared_begins_anew_and_stays_locked(tmp_path):
+    with SqliteStudy(tmp_path, SETTINGS) as study:
+        study.add(result(0.1))
+        study.once("range test", lambda: {"steps": 100})
+        study.clear()
+        with pytest.raises(StudyError, match="in use"):
+            SqliteStudy(tmp_path, SETTINGS)
+        study.add(result(0.1, objective=2.0))
+    with SqliteStudy(tmp_path, SETTINGS) as study:
+        assert [one.objective for one in study.results()] == [2.0]
+        assert study.once("range test", dict) == {}
+
+
 def test_one_search_at_a_time(tmp_path):
     """Within a process and across processes; the second is told which process is there."""
     with (

@@ -118,6 +118,12 @@ class SqliteStudy:
         """Never right here: there is no other driver to wait for."""
         raise StudyError("this study has one driver, which has nothing to wait for")
 
+    def clear(self) -> None:
+        """Take away all results and documents for good; the settings stay, and nobody else comes in between."""
+        with self._database() as connection, connection:
+            connection.execute("delete from results")
+            connection.execute("delete from documents")
+
     def close(self) -> None:
         """Let go of files and lock. What was added stays."""
         if self._connection is not None:

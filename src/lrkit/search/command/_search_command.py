@@ -153,13 +153,9 @@ def _study(folder: Path, identity: Mapping[str, Any], reporter: Reporter) -> Ite
     """The study in `folder`. One that holds nothing but failures is begun anew: the script may have been mended."""
     with SqliteStudy(folder, identity) as study:
         results = study.results()
-        if not results or not all(_failed(result) for result in results):
-            yield study
-            return
-    reporter.note(f"all {len(results)} trials in {folder} failed: they are run again")
-    for ending in ("", "-wal", "-shm", "-journal"):
-        (folder / f"study.db{ending}").unlink(missing_ok=True)
-    with SqliteStudy(folder, identity) as study:
+        if results and all(map(_failed, results)):
+            reporter.note(f"all {len(results)} trials in {folder} failed: they are run again")
+            study.clear()
         yield study
 
 
