@@ -5,12 +5,14 @@ import pickle
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 import lrkit
 from lrkit.errors import SpecError
 from lrkit.plan import GroupPlan
-from lrkit.search.setting import apply_values, check_space
+from lrkit.search.setting import apply_values, check_space, corners
 from lrkit.search.space import Space
 from lrkit.training import Run, default_plan
 from lrkit.training.build import planned_optimizer
@@ -39,6 +41,24 @@ def plain_sgd(model, lr):
 
 class OwnSGD(torch.optim.SGD):
     """No class of torch's: the plan calls it the task's own."""
+
+
+class Picky(torch.optim.AdamW):
+    """Refuses what each parameter alone may be."""
+
+    def __init__(self, params, lr=1e-3, eps=1e-8, weight_decay=0.01):
+        if eps == weight_decay == 1.0:
+            raise ValueError("both are 1")
+        super().__init__(params, lr=lr, eps=eps, weight_decay=weight_decay)
+
+
+SCHEDULES = [
+    "one_cycle",
+    "cosine(to=0)",
+    "wsd",
+    "hold(20 steps) >> linear(to=0)",
+    "warmup(5%) >> linear(95%, to=0)",
+]
 
 
 def test_no_values_change_nothing():
@@ -247,3 +267,67 @@ def test_a_space_that_can_be_had_passes():
             }
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("space", "told"),
+    [
+        (
+            {"schedule": ["one_cycle", "cosine(to=0)"], "warmup": "1..20"},
+            r"^with schedule = one_cycle, warmup = 1\.0: .* rises by itself",
+        ),
+        (
+            {
+                "batch_size": [4, 64],
+                "schedule": ["hold(20 steps) >> linear(to=0)", "wsd"],
+                "weight_decay": "0..1",
+            },
+            r"^with batch_size = 64, schedule = hold\(20 steps\) >> linear\(to=0\): .* 20 steps of 5",
+        ),
+        ({"eps": "0..1", "weight_decay": "0..1"}, r"^with eps = 1\.0, weight_decay = 1\.0: both are 1"),
+    ],
+)
+def test_values_that_do_not_go_together_are_named_before_anything_is_trained(space, told):
+    task = toy_task(optimizer=Picky)
+    with pytest.raises(SpecError, match=told):
+        check_space(task, default_plan(task), Space(space))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.sampled_from(SCHEDULES), min_size=2, max_size=4, unique=True),
+    st.sampled_from(["0..10", "5..20", "0..100"]),
+    st.sampled_from([(4, 8), (8, 64)]),
+)
+def test_a_space_passes_exactly_where_each_of_its_corners_can_be_had(schedules, rise, sizes):
+    task = toy_task()
+    plan = default_plan(task)
+    space = Space({"schedule": schedules, "warmup": rise, "batch_size": list(sizes)})
+    each = list(corners(space, space))
+    assert len(each) == len(set(each)) == len(schedules) * 4
+    assert succeeds(lambda: check_space(task, plan, space)) == all(
+        succeeds(lambda values=values: apply_values(task, plan, values)) for values in each
+    )
+
+
+def test_of_more_than_4096_combinations_only_the_pairs_are_tried():
+    builds = []
+
+    def counted(model, lr):
+        builds.append(lr)
+        return torch.optim.AdamW(model.parameters(), lr=lr)
+
+    task = toy_task(optimizer=counted)
+    seventeen = [i / 20 for i in range(17)]
+    check_space(
+        task, default_plan(task), Space(dict.fromkeys(("weight_decay", "momentum", "beta2"), seventeen))
+    )
+    assert len(builds) == 3 * 17 + 3 * 17**2
+
+
+def succeeds(call) -> bool:
+    try:
+        call()
+    except SpecError:
+        return False
+    return True

@@ -15,8 +15,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import itertools
+import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +32,7 @@ from lrkit.plan import Plan
 from lrkit.schedule import Schedule, warmup
 from lrkit.schedule.core import Ended, Then
 from lrkit.schedule.shapes import Warmup
-from lrkit.search.space import Choice, Space
+from lrkit.search.space import Choice, Parameter, Space
 from lrkit.search.trials import Value, Values
 from lrkit.spec import parse_spec
 from lrkit.training import Task
@@ -41,12 +43,14 @@ from lrkit.training.plans import task_horizon
 from lrkit.training.seeding import seeded
 from lrkit.training.task import optimizer_class
 
-__all__ = ["apply_values", "check_space"]
+__all__ = ["apply_values", "check_space", "corners"]
 
 _FIRST = ("batch_size", "schedule", "warmup")
 """What is not the optimizer's, in the order in which it is applied: a warmup goes before the schedule of its trial."""
 _STARTED = 0.99
 """A schedule that begins at this factor or above does not rise by itself."""
+_MOST_CORNERS = 4096
+"""So many combinations are tried at most: each builds an optimizer, in about a millisecond."""
 
 
 def apply_values(task: Task, plan: Plan, values: Values) -> tuple[Task, Plan]:
@@ -69,16 +73,59 @@ def apply_values(task: Task, plan: Plan, values: Values) -> tuple[Task, Plan]:
 
 
 def check_space(task: Task, plan: Plan, space: Space) -> None:
-    """Try both ends of every range and every option, each alone and the optimizer built: what would fail in a trial
-    fails here. Raises SpecError.
+    """Try both ends of every range and every option, alone and in all their combinations (up to 4096, beyond that in
+    pairs), and build the optimizer with each: what would fail in a trial fails here. What makes the run (batch size,
+    schedule, warmup) and the optimizer's numbers do not touch each other and are combined apart. Raises SpecError
+    that names the values that do not go together, TaskError for a model that cannot be built.
     """
-    for name, parameter in space.items():
-        for value in parameter.options if isinstance(parameter, Choice) else (parameter.low, parameter.high):
-            changed, planned = apply_values(task, plan, ((name, value),))
-            try:
-                _build(changed, planned)
-            except (PlanError, TaskError, TypeError, ValueError) as error:
-                raise SpecError(f"{name} = {value}: {error}") from error
+    reached: dict[Values, tuple[Task, Plan]] = {(): (task, plan)}
+    for values in _tried(space, [name for name in _FIRST if name in space]):
+        _reach(reached, values)
+    numbers = [name for name in space if name not in _FIRST]
+    if numbers:
+        with seeded(0):
+            model = build_model(task)
+            for values in _tried(space, numbers):
+                _build(*_reach(reached, values), model, values)
+
+
+def corners(space: Space, names: Iterable[str]) -> Iterator[Values]:
+    """All combinations of the options and the range ends of those of `names` that are in the space; one empty one
+    where none is. In the order of `names`.
+    """
+    named = [name for name in names if name in space]
+    for values in itertools.product(*(_ends(space[name]) for name in named)):
+        yield tuple(zip(named, values, strict=True))
+
+
+def _tried(space: Space, names: Sequence[str]) -> Iterator[Values]:
+    """The corners of each name, of each pair, and of all names: few first, so that an error names few values."""
+    for size in (1, 2):
+        for chosen in itertools.combinations(names, size):
+            yield from corners(space, chosen)
+    if len(names) > 2 and math.prod(len(_ends(space[name])) for name in names) <= _MOST_CORNERS:
+        yield from corners(space, names)
+
+
+def _ends(parameter: Parameter) -> tuple[Value, ...]:
+    return parameter.options if isinstance(parameter, Choice) else (parameter.low, parameter.high)
+
+
+def _reach(reached: dict[Values, tuple[Task, Plan]], values: Values) -> tuple[Task, Plan]:
+    """The task and the plan with these values, one put on after the other; each beginning is made once."""
+    if values not in reached:
+        before = _reach(reached, values[:-1])
+        try:
+            reached[values] = apply_values(*before, values[-1:])
+        except SpecError as error:
+            raise SpecError(f"{_beside(values)}{error}") from error
+    return reached[values]
+
+
+def _beside(values: Values) -> str:
+    """What the last of the values goes with, for an error about that one."""
+    others = ", ".join(f"{name} = {value}" for name, value in values[:-1])
+    return f"with {others}, " if others else ""
 
 
 def _apply(task: Task, plan: Plan, name: str, value: Value) -> tuple[Task, Plan]:
@@ -279,8 +326,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _build(task: Task, plan: Plan) -> None:
+def _build(task: Task, plan: Plan, model: nn.Module, values: Values) -> None:
     from lrkit.training.build import planned_optimizer
 
-    with seeded(0):
-        planned_optimizer(task, plan.optimizer, build_model(task))
+    try:
+        planned_optimizer(task, plan.optimizer, model)
+    except (PlanError, TaskError, TypeError, ValueError) as error:
+        name, value = values[-1]
+        raise SpecError(f"{_beside(values)}{name} = {value}: {error}") from error
