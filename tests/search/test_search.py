@@ -21,7 +21,9 @@ import lrkit
 from lrkit.errors import SpecError, StudyError, TaskError
 from lrkit.range_test import find_lr
 from lrkit.search import Result, Search, Settings, SqliteStudy, Stop, search_lr
+from lrkit.search.methods.batches import SPENT
 from lrkit.search.result import conclude
+from lrkit.search.space import Space
 from lrkit.search.trainer import Trainer
 from lrkit.training import Run, default_plan
 from toys import random_states, small_net, toy_task
@@ -253,6 +255,28 @@ def test_a_budget_too_small_for_the_method_is_told_before_the_range_test(monkeyp
     monkeypatch.setattr("lrkit.search._search.find_lr", lambda *_, **__: pytest.fail("swept"))
     with pytest.raises(StudyError, match="budget"):
         search_lr(toy_task(steps=60), method=method, space={"weight_decay": "0..0.1"}, budget=200)
+
+
+def test_a_value_at_the_end_of_its_range_is_told():
+    settings = Settings(steps=STEPS, budget=100, low=1e-3, high=1e-1, space=Space({"weight_decay": "0..0.1"}))
+    results = [
+        Result(
+            lr, 0, STEPS, 0.5 + abs(math.log10(lr / 1e-2)), False, STEPS, 0.1, values=(("weight_decay", wd),)
+        )
+        for lr in (3e-3, 1e-2, 3e-2)
+        for wd in (0.05, 0.1)
+    ]
+    results = [
+        r if r.values[0][1] == 0.1 else dataclasses.replace(r, objective=r.objective + 1) for r in results
+    ]
+    found = conclude(settings, results, Stop(SPENT), objective_name="loss", range_test=None, seconds=0.0)
+    assert dict(found.values) == {"weight_decay": 0.1}
+    assert "the best weight_decay is at the upper end of its range" in found.reason
+    assert found.cut_short
+    done = conclude(
+        settings, results, Stop("the grid is done"), objective_name="loss", range_test=None, seconds=0.0
+    )
+    assert not done.cut_short
 
 
 def test_through_two_rates_there_is_no_curve(tmp_path):

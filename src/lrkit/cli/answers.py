@@ -124,13 +124,13 @@ def _margin(search: Search) -> str:
 
 
 def _cost(search: Search) -> str:
-    share = search.member_steps / search.grid_steps
     seeds = len({trial.seed for trial in search.trials})
     trials = f"{len(search.trials)} trials" + (f" and {seeds} seeds" if seeds > 1 else "")
-    return (
-        f"{count_text(search.member_steps)} steps in {trials}: {share:.0%} of a grid of 32 rates "
-        f"({count_text(search.grid_steps)})"
-    )
+    spent = f"{count_text(search.member_steps)} steps in {trials}"
+    if search.values:
+        return spent
+    share = search.member_steps / search.grid_steps
+    return f"{spent}: {share:.0%} of a grid of 32 rates ({count_text(search.grid_steps)})"
 
 
 def _metrics(metrics: Mapping[str, float]) -> _Rows:
@@ -140,7 +140,7 @@ def _metrics(metrics: Mapping[str, float]) -> _Rows:
 
 
 def _more(console: Console, search: Search) -> None:
-    if search.status != "settled":
+    if search.status != "settled" and search.cut_short:
         budget = f"--budget {2 * search.member_steps}"
         console.print(
             f"\n  [dim]A longer search may tell more: the same with[/] {budget}[dim] goes on where this one ended[/]",

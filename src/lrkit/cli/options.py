@@ -109,7 +109,8 @@ def budget_options(command: _Command) -> _Command:
         "--budget",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Updates that the search may spend; eight trainings' worth by default.",
+        help="Updates that the search may spend; by default eight trainings' worth, eight more for each "
+        "--param beside lr; for a grid 32 rates' worth, three times as much for each.",
     )
     return budget(seconds(command))
 

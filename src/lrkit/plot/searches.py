@@ -86,6 +86,7 @@ def _rows(data: Mapping[str, Any]) -> list[Row]:
 
 def _rate_limits(data: Mapping[str, Any]) -> tuple[float, float]:
     rates = [trial["lr"] for trial in data["trials"]] or [1e-4, 1.0]
+    rates += data.get("interval") or []
     margin = max((max(rates) / min(rates)) ** 0.04, 1.08)
     return min(rates) / margin, max(rates) * margin
 

@@ -15,10 +15,10 @@ from lrkit.search.study import Study
 from lrkit.search.trials import Proposal, Result, Settings, Stop
 from lrkit.training.progress import SILENT, Reporter
 
-__all__ = ["Executor", "drive"]
+__all__ = ["TIME_UP", "Executor", "drive"]
 
 _FEWEST_RESULTS = 3
-_TIME_UP = "the time given by seconds= is up"
+TIME_UP = "the time given by seconds= is up"
 
 
 class Executor(Protocol):
@@ -63,7 +63,7 @@ def drive(
             states.keep_only(frozenset())
             return proposals
         if len(results) >= _FEWEST_RESULTS and time.monotonic() >= deadline:
-            return Stop(_TIME_UP)
+            return Stop(TIME_UP)
         missing = _FEWEST_RESULTS - len(results)
         hurried = deadline < math.inf and missing > 0
         claimed = study.claim(proposals[:missing] if hurried else proposals)

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from lrkit.range_test import RangeTest
 from lrkit.search.curve_fit import CurveFit
+from lrkit.search.driver import TIME_UP
 from lrkit.search.fitting import fit_results
 from lrkit.search.joint import Joint, best_values, only
+from lrkit.search.methods.batches import SPENT
 from lrkit.search.scale import Scale, merit
+from lrkit.search.space import Range
 from lrkit.search.trials import Result, Settings, Stop, Trial, TrialStatus, Values, round_rate
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ OUTSIDE = 0.1
 """Decades by which the fit may be lowest outside the rates trained to the end."""
 FEWEST_RATES = 3
 """Through fewer there is no curve: then the interval is all that was searched."""
+AT_END = 0.01
+"""Part of a range that is its end."""
 WIDE = 1.0
 """Decades above which an interval says too little to call the search settled."""
 
@@ -97,6 +102,11 @@ class Search:
     route: str = ""
     values: Values = ()
     joint: Joint | None = None
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether budget or time ended the search: more of it would go on."""
+        return self.reason.endswith((SPENT, TIME_UP))
 
     @property
     def grid_steps(self) -> int:
@@ -176,7 +186,7 @@ def conclude(
         member_steps=spent + (0 if range_test is None else range_test.steps),
         seconds=before,
         status=status,
-        reason=f"{reason}; {stop.reason}",
+        reason="; ".join([reason, *_at_ends(settings, joint), stop.reason]),
         curve=FittedCurve(
             tuple((10.0**fit.xs).tolist()),
             tuple(mean.tolist()),
@@ -236,6 +246,19 @@ def _status(
             f"the best rate is known to a factor of {10 ** (fit.high - fit.low):.0f} only",
         )
     return "settled", "the best rate lies between worse ones"
+
+
+def _at_ends(settings: Settings, joint: Joint | None) -> list[str]:
+    """Which of the best values lie at an end of what was searched: a wider range may hold better ones."""
+    if settings.space is None or joint is None:
+        return []
+    told = []
+    for name, value in joint.best.values:
+        parameter = settings.space[name]
+        if isinstance(parameter, Range) and not AT_END < parameter.place(value) < 1 - AT_END:
+            end = "lower" if parameter.place(value) < 0.5 else "upper"
+            told.append(f"the best {name} is at the {end} end of its range")
+    return told
 
 
 def _all_hopeless(settings: Settings, results: Sequence[Result]) -> bool:
