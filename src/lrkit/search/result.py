@@ -242,7 +242,7 @@ def _status(
         return "not settled", "one seed alone cannot tell luck from shape"
     if fit.high - fit.low > WIDE:
         return (
-            "could not tell",
+            "not settled",
             f"the best rate is known to a factor of {10 ** (fit.high - fit.low):.0f} only",
         )
     return "settled", "the best rate lies between worse ones"
