@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from functools import partial
 
 import pytest
+import torch
 from torch.utils.data import DataLoader
 
 import lrkit
@@ -237,6 +239,18 @@ def test_another_comparison_in_the_same_folder_is_refused(compared, change, told
     with pytest.raises(StudyError, match=told):
         lrkit.compare_schedules(task(), out=compared.out, **{"specs": SPECS} | CALL | change)
     assert (compared.out / "comparison.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"optimizer": partial(torch.optim.AdamW, weight_decay=20.0)}, "options was.*now .*weight_decay"),
+        ({"train": DataLoader(blobs(), batch_size=16, shuffle=True)}, "batch size was 8, now 16"),
+    ],
+)
+def test_another_optimizer_or_batch_size_in_the_same_folder_is_refused(compared, change, told):
+    with pytest.raises(StudyError, match=told):
+        lrkit.compare_schedules(task(**change), SPECS, out=compared.out, **CALL)
 
 
 def test_other_data_in_the_same_folder_are_refused_also_when_all_is_done(compared):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tempfile
 import time
@@ -19,11 +18,12 @@ from lrkit.plan import Plan
 from lrkit.range_test import RangeTest, find_lr
 from lrkit.schedule import Schedule
 from lrkit.search.driver import Executor, drive
+from lrkit.search.identity import plan_identity
 from lrkit.search.limits import Limits
 from lrkit.search.loss_curves import LossCurves
 from lrkit.search.methods.registry import chosen_method, usual_trainings
 from lrkit.search.result import Search, conclude
-from lrkit.search.setting import check_space
+from lrkit.search.setting import apply_values, check_space, corners
 from lrkit.search.shared_study import SharedStudy, study_name
 from lrkit.search.space import Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy
@@ -167,7 +167,7 @@ def _settings(
         seed=work.seed,
         direction=work.task.direction or "min",
         untrained=untrained,
-        earliest=_past_warmup(work.plan),
+        earliest=_past_warmup(work.task, work.plan, space),
         space=space or None,
     )
 
@@ -257,18 +257,8 @@ class _Work:
             "seed": self.seed,
             "device": choose_device(self.device or task.device).type,
             "schedule": str(plan.schedule),
-            "steps": plan.horizon.steps,
-            "batch size": plan.horizon.batch_size,
-            "steps per epoch": plan.horizon.steps_per_epoch,
-            "optimizer": plan.optimizer.name,
-            "options": _listed(plan.optimizer.options),
-            "groups": {
-                name: [group.lr / plan.lr, str(group.schedule), _listed(group.options)]
-                for name, group in plan.groups.items()
-            },
-            "training": dataclasses.asdict(plan.training),
-            "floor": plan.floor,
             "control": list(plan.control),
+            **plan_identity(plan),
         }
 
     def untrained(self, study: Study) -> float:
@@ -321,12 +311,19 @@ def _planned(
     return plan
 
 
-def _past_warmup(plan: Plan) -> int:
-    """The first update at which trials may be compared: a twentieth of the length after the schedule's peak."""
-    T = plan.horizon.steps
+def _past_warmup(task: Task, plan: Plan, space: Space) -> int:
+    """The first update at which trials may be compared: a twentieth of the length after the schedule's peak, the
+    latest of all schedules and warmups in the space.
+    """
+    shaped = [apply_values(task, plan, values)[1] for values in corners(space, ("schedule", "warmup"))]
+    return min(plan.horizon.steps, max(map(_peak, shaped)) + plan.horizon.steps // 20)
+
+
+def _peak(plan: Plan) -> int:
+    """The first update within 1 % of the largest rate."""
     base_lr = plan.lr if plan.schedule.needs_base_lr else None
-    factors = plan.schedule.over(plan.horizon, base_lr=base_lr).chunk(0, T)
-    return min(T, int(np.argmax(factors >= 0.99 * factors.max())) + T // 20)
+    factors = plan.schedule.over(plan.horizon, base_lr=base_lr).chunk(0, plan.horizon.steps)
+    return int(np.argmax(factors >= 0.99 * factors.max()))
 
 
 def _bracket(range_test: RangeTest, reporter: Reporter) -> tuple[float, float]:
@@ -354,10 +351,6 @@ def _require_answer(results: Sequence[Result]) -> None:
         f"the loss is NaN or infinite at every rate tried, {min(rates):.1e} to {max(rates):.1e}: "
         "check the data and the loss, or pass bracket=(low, high) with lower rates"
     )
-
-
-def _listed(options: Mapping[str, Any]) -> list[list[Any]]:
-    return [[name, list(value) if isinstance(value, tuple) else value] for name, value in options.items()]
 
 
 def _plain(value: float) -> float | str:

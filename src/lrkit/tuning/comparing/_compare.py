@@ -14,6 +14,7 @@ from lrkit.files import make_folder
 from lrkit.plan import Plan
 from lrkit.plot import save_figure
 from lrkit.range_test import find_lr
+from lrkit.search.identity import plan_identity
 from lrkit.search.limits import Limits
 from lrkit.search.locking import WriterLock
 from lrkit.training import SILENT, Reporter, Run, Task, choose_device, load_task
@@ -132,8 +133,7 @@ def _settings(task: Task, course: Course, budget: int, *, device: str | None) ->
     return {
         "task": task.name,
         "objective": task.objective,
-        "steps": plan.horizon.steps,
-        "optimizer": plan.optimizer.name,
+        **plan_identity(plan),
         "budget": budget,
         "seed": task.seed,
         "seeds": len(course.seeds),
