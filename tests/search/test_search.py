@@ -21,6 +21,7 @@ import lrkit
 from lrkit.errors import SpecError, StudyError, TaskError
 from lrkit.range_test import find_lr
 from lrkit.search import Result, Search, Settings, SqliteStudy, Stop, search_lr
+from lrkit.search._search import _past_warmup
 from lrkit.search.methods.batches import SPENT
 from lrkit.search.result import conclude
 from lrkit.search.space import Space
@@ -390,3 +391,20 @@ def test_the_public_names_are_the_rooms():
     assert set(lrkit.search.__all__) >= {"Search", "SqliteStudy", "search_lr"}
     assert isinstance(small_net(), nn.Module)
     assert SqliteStudy.__doc__
+
+
+@pytest.mark.parametrize(
+    ("space", "earliest"),
+    [
+        ({}, 45),
+        ({"weight_decay": "0..1"}, 45),
+        ({"warmup": "5..50"}, 495),
+        ({"warmup": "5..100"}, 900),
+        ({"schedule": ["cosine(to=0)", "warmup(20%) >> hold()"]}, 225),
+        ({"schedule": ["warmup(20%) >> hold()", "wsd"], "warmup": "0..40"}, 405),
+    ],
+)
+def test_no_trial_is_judged_before_the_last_warmup_of_the_space_is_over(space, earliest):
+    task = toy_task(steps=900)
+    found = _past_warmup(task, default_plan(task, schedule="hold()"), Space(space))
+    assert earliest - 5 <= found <= earliest  # the last updates of a warmup are within 1 % of its end
