@@ -21,6 +21,7 @@ from lrkit.training import default_plan, search_split
 from lrkit.tuning import convex_bound
 from lrkit.tuning.comparing import _compare, crew, jobs
 from lrkit.tuning.comparing.course import foreseen_bracket
+from lrkit.tuning.comparing.given import figure_of
 from lrkit.tuning.comparing.jobs import FinalJob, SearchJob
 from toys import blobs, fingerprint, random_states, toy_task
 
@@ -177,6 +178,13 @@ def test_another_figure_and_its_direction(quick):
     assert comparison.metric == "test accuracy"
     means = [one.standing.mean for one in comparison.schedules]
     assert means == sorted(means, reverse=True)
+
+
+def test_a_loss_that_is_to_be_high_is_refused():
+    judged = task(objective="accuracy", direction="max")
+    assert figure_of(judged, "loss", None) == figure_of(judged, "loss", "min") == ("loss", "min")
+    with pytest.raises(SpecError, match="better towards 'min'"):
+        figure_of(judged, "loss", "max")
 
 
 def test_one_seed_is_an_answer_without_significance(quick):

@@ -88,6 +88,8 @@ def figure_of(
             f"metric={metric!r}: task {task.name!r} measures no such figure{did_you_mean(metric, known)}"
         )
     if metric == "loss":
+        if direction == "max":
+            raise SpecError("direction='max': a loss is better towards 'min'")
         return metric, "min"
     if direction not in ("min", "max"):
         raise SpecError(f"metric={metric!r}: say direction='max' or direction='min', which way it is better")
