@@ -6,10 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lrkit.cli.folders import new_run_folder
+from lrkit.cli.folders import new_run_folder, remove_unused
 from lrkit.plan import Plan
 from lrkit.plot import rate_text
 from lrkit.range_test import RangeTest
@@ -244,5 +245,30 @@ class TestRunFolders:
 
         folder = new_run_folder(task, root=tmp_path, today=datetime.date(2026, 1, 2))
         assert folder == tmp_path / f"{word}-2026-01-02-1"
-        folder.mkdir()
+        assert folder.is_dir()
         assert new_run_folder(task, root=tmp_path, today=datetime.date(2026, 1, 2)).name.endswith("-2")
+
+    def test_processes_that_begin_at_once_have_a_folder_each(self, tmp_path):
+        with ThreadPoolExecutor(16) as pool:
+            folders = list(pool.map(lambda _: new_run_folder("digits", root=tmp_path / "runs"), range(64)))
+        assert len(set(folders)) == 64
+
+    def test_a_command_that_fails_at_once_leaves_no_folder(self, lrkit, tmp_path, task_file):
+        outcome = lrkit("tune", task_file(), "--schedule", "hold(1000 steps) >> linear(to=0)")
+        assert outcome.code == 2, outcome
+        assert "1000 steps" in outcome.err
+        assert not (tmp_path / "runs").exists()
+
+    def test_only_an_empty_folder_of_its_own_making_is_removed(self, tmp_path):
+        empty, used = (new_run_folder("digits", root=tmp_path) for _ in range(2))
+        (used / "study.db").touch()
+        (tmp_path / "mine").mkdir()
+        for folder in (empty, used, tmp_path / "mine", tmp_path / "gone-2026-01-02-1"):
+            remove_unused(folder, root=tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([used, tmp_path / "mine"])
+
+    def test_a_place_that_cannot_be_written_is_told(self, lrkit, tmp_path, task_file):
+        (tmp_path / "runs").touch()
+        outcome = lrkit("tune", task_file())
+        assert outcome.code == 1, outcome
+        assert "cannot make the folder runs: " in outcome.err

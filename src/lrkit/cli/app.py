@@ -17,6 +17,7 @@ import click
 
 from lrkit import __version__
 from lrkit.cli.failures import explain
+from lrkit.cli.folders import remove_unused
 from lrkit.cli.session import Session
 from lrkit.errors import did_you_mean
 
@@ -102,6 +103,8 @@ def run(args: Sequence[str]) -> int:
             args=list(args) or ["--help"], prog_name="lrkit", standalone_mode=False, obj=session
         )
     except BaseException as error:
+        if session.folder is not None:
+            remove_unused(session.folder)
         failure = explain(error, session)
         if failure is None or session.debug:
             raise
