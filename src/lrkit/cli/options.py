@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -23,8 +24,6 @@ __all__ = [
     "search_options",
     "seed_option",
 ]
-
-_LOCAL_RAY = "this machine"
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -129,8 +128,22 @@ def _space(context: click.Context, parameter: click.Parameter, values: tuple[str
     return space
 
 
+def _address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """The address. Raises click's usage error for an empty one, which would train in this process."""
+    del context
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty", param=parameter)
+    return value
+
+
 def search_options(command: _Command) -> _Command:
-    """How a search goes about it: method, space, workers and storage, named as `search_lr` names them."""
+    """How a search goes about it: method, space, workers, ray and storage, named as `search_lr` names them."""
+
+    @functools.wraps(command)
+    def with_ray(*args: Any, ray: bool, ray_address: str | None, **options: Any) -> Any:
+        return command(*args, ray=ray_address or ray, **options)
+
+    decorated = cast(_Command, with_ray)
     for option in reversed(
         [
             click.option(
@@ -154,13 +167,12 @@ def search_options(command: _Command) -> _Command:
                 metavar="N",
                 help="Processes that train trials side by side.",
             ),
+            click.option("--ray", is_flag=True, help="Train on a Ray that is started on this machine."),
             click.option(
-                "--ray",
+                "--ray-address",
                 metavar="ADDRESS",
-                is_flag=False,
-                flag_value=_LOCAL_RAY,
-                callback=lambda context, parameter, value: value == _LOCAL_RAY or value or False,
-                help="Train on a Ray cluster; without an address, on a Ray of this machine.",
+                callback=_address,
+                help="Train on the Ray cluster there; auto is the one that this machine is part of.",
             ),
             click.option(
                 "--storage",
@@ -172,5 +184,5 @@ def search_options(command: _Command) -> _Command:
             ),
         ]
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
