@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import sys
 import threading
@@ -15,12 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrkit.errors import MissingExtra, SpecError, StudyError
-from lrkit.search import Proposal, Result
+from lrkit.search import Proposal, Result, search_lr
 from lrkit.search.optuna_file import export_shared_study
 from lrkit.search.optuna_trials import from_trial, to_trial
+from lrkit.search.shared_claims import Desk
 from lrkit.search.shared_study import SharedStudy, study_name
 from lrkit.search.space import Choice, Range, Space
 from search.postgres import Server, postgres_folder
+from toys import toy_task
 
 SETTINGS = {"task": "toy", "seed": 0, "groups": {"head": [2.0, "None", []]}}
 SPACE = Space(
@@ -269,6 +272,27 @@ class TestClaims:
         time.sleep(1.2)
         assert other.claim(proposals(1)) == ()
 
+    def test_a_sign_of_life_after_leaving_does_not_sign_on_again(self, join, server):
+        one, other = join(), join()
+        one.claim(proposals(1))
+        beat, driver = one._desk.still_here, one._desk.driver
+        one.close()
+        other._transact(beat)  # as one that was held up by a slow connection
+        assert server.rows("select from lrkit_drivers where driver = %s", driver) == []
+        assert other.claim(proposals(2)) == proposals(2), "the share of the only driver"
+
+    def test_what_ends_the_signs_of_life_is_raised_by_the_next_call(self, join, monkeypatch):
+        def broken(desk, connection):
+            raise ZeroDivisionError("a bug")
+
+        monkeypatch.setattr(Desk, "still_here", broken)
+        study = join(grace=0.4)
+        study._heart._thread.join(30)
+        for call in (study.results, study.wait):
+            with pytest.raises(ZeroDivisionError, match="a bug"):
+                call()
+        study.close()
+
     def test_waiting_ends_when_another_driver_adds_or_leaves(self, join):
         one, other = join(), join()
         one.claim(proposals(4))
@@ -477,3 +501,29 @@ class TestLostConnections:
         for use in (study.results, lambda: study.add(result(2e-3)), lambda: study.claim(proposals(1))):
             with pytest.raises(StudyError, match="was deleted"):
                 use()
+
+
+class TestTheRunFolder:
+    def test_it_has_one_driver_at_a_time(self, server, request, tmp_path):
+        name, seen = request.node.name, []
+
+        def search(task, folder):
+            return search_lr(task, bracket=(1e-3, 5e-2), storage=server.url, name=name, out=folder)
+
+        def loss(model, batch):
+            if not seen:
+                with pytest.raises(StudyError) as caught:
+                    search(toy_task(), tmp_path / "one")
+                seen.append(str(caught.value))
+            return toy_task().loss(model, batch)
+
+        search(toy_task(loss=loss), tmp_path / "one")
+        (told,) = seen
+        assert f"one is in use: process {os.getpid()} is searching there" in told
+        assert "give each process its own folder (--out)" in told
+        assert search(toy_task(), tmp_path / "one").trials  # let go of
+
+    def test_an_address_that_cannot_be_used_leaves_none(self, tmp_path):
+        with pytest.raises(SpecError):
+            search_lr(toy_task(), bracket=(1e-3, 5e-2), storage="mysql://here/x", out=tmp_path / "new")
+        assert not (tmp_path / "new").exists()

@@ -85,8 +85,15 @@ class Desk:
         row = self._do(connection, "select format, settings from lrkit_studies where study_id = :study").one()
         return row.format, row.settings
 
+    def still_here(self, connection: Connection) -> None:
+        """A sign of life of who is signed on. Whoever has left stays away, even where this comes late."""
+        self._do(
+            connection,
+            "update lrkit_drivers set seen = clock_timestamp() where study_id = :study and driver = :driver",
+        )
+
     def beat(self, connection: Connection) -> None:
-        """A sign of life."""
+        """A sign of life, which signs on whoever is not yet."""
         self._do(
             connection,
             "insert into lrkit_drivers values (:study, :driver) "

@@ -235,15 +235,18 @@ class SharedStudy:
     def _transact(self, work: Callable[[Connection], _Value], *, patience: float | None = None) -> _Value:
         if self._database is None:
             raise StudyError("this study is closed")
+        if self._heart is not None:
+            self._heart.check()
         return self._database.transact(work, patience=patience)
 
 
 class _Heart:
-    """Gives signs of life from a thread of its own, while trials train."""
+    """Gives signs of life from a thread of its own, while trials train. What ends it is raised by `check`."""
 
     def __init__(self, database: Database, desk: Desk) -> None:
         self._database, self._desk = database, desk
         self._stopped = threading.Event()
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="lrkit heartbeat", daemon=True)
         self._thread.start()
 
@@ -251,12 +254,20 @@ class _Heart:
         self._stopped.set()
         self._thread.join(timeout=_PATIENCE_AT_THE_END)
 
+    def check(self) -> None:
+        """Raise what ended it: without signs of life, others take what this driver is at."""
+        if self._failure is not None:
+            raise self._failure
+
     def _run(self) -> None:
         pause = min(self._desk.grace / _BEATS, _SLOWEST_BEAT)
-        while not self._stopped.wait(pause):
-            # The driver itself says when the server stays away; here the next beat is the next attempt.
-            with suppress(StudyError):
-                self._database.transact(self._desk.beat, patience=0.0)
+        try:
+            while not self._stopped.wait(pause):
+                # The driver itself says when the server stays away; here the next beat is the next attempt.
+                with suppress(StudyError):
+                    self._database.transact(self._desk.still_here, patience=0.0)
+        except Exception as error:
+            self._failure = error
 
 
 def _pauses(longest: float) -> Iterator[None]:
