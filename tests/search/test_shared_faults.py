@@ -4,14 +4,18 @@ the answer is that of an undisturbed search.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 
 import pytest
 
+from lrkit.plan import Plan
 from lrkit.search import Stop
 from lrkit.search.shared_study import SharedStudy
 from search import drivers
@@ -23,6 +27,11 @@ pytestmark = pytest.mark.slow
 NOBODY_DIES = (
     30.0  # seconds of grace: a machine that is busy with other things must not look like a dead driver
 )
+
+TASK = """\
+from toys import toy_task
+task = toy_task(name="two commands")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +145,23 @@ def test_all_connections_are_cut_ten_times(server, start, tmp_path, request):
     assert repr(found(server, request.node.name)) == repr(undisturbed(method))
     times, _ = trained(tmp_path)
     assert set(times.values()) == {1}, "a lost connection is no reason to train again"
+
+
+def test_two_commands_at_once_in_one_directory_share_the_study_and_both_end_well(server, tmp_path):
+    (tmp_path / "task.py").write_text(TASK)
+    command = [sys.executable, "-m", "lrkit", "tune", "task.py:task", "--no-plots", "--storage", server.url]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    both = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [process.communicate(timeout=60)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    one, two = sorted((tmp_path / "runs").iterdir())
+    assert Plan.load(one / "plan.toml").lr == Plan.load(two / "plan.toml").lr
+    steps = [[row["step"] for row in map(json.loads, record)] for record in map(lines_of, (one, two))]
+    assert steps[0] == steps[1] == sorted(set(steps[0]))
+
+
+def lines_of(folder):
+    return [line for line in (folder / "record.jsonl").read_text().splitlines() if '"step"' in line]

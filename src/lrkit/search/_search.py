@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from lrkit.errors import NoAnswer, SpecError, StudyError
+from lrkit.files import make_folder
 from lrkit.plan import Plan
 from lrkit.range_test import RangeTest, find_lr
 from lrkit.schedule import Schedule
 from lrkit.search.driver import Executor, drive
 from lrkit.search.identity import plan_identity
 from lrkit.search.limits import Limits
+from lrkit.search.locking import WriterLock
 from lrkit.search.loss_curves import LossCurves
 from lrkit.search.methods.registry import chosen_method, usual_trainings
 from lrkit.search.result import Search, conclude
@@ -188,16 +190,20 @@ def _study(
     work: _Work,
     space: Space,
 ) -> Iterator[Study]:
-    """In the folder, in the database that is shared, or in memory."""
+    """In the folder, in the database that is shared, or in memory; a folder has one search at a time."""
     if storage is not None:
-        with SharedStudy(
-            storage,
-            study_name(work.task.name, name),
-            identity,
-            steps=work.plan.horizon.steps,
-            direction=work.task.direction or "min",
-            space=space or None,
-        ) as shared:
+        with ExitStack() as stack:
+            shared = SharedStudy(
+                storage,
+                study_name(work.task.name, name),
+                identity,
+                steps=work.plan.horizon.steps,
+                direction=work.task.direction or "min",
+                space=space or None,
+            )
+            stack.enter_context(shared)
+            if folder is not None:
+                stack.callback(WriterLock(make_folder(folder) / "study.lock").release)
             yield shared
         return
     if name:

@@ -62,7 +62,8 @@ class WriterLock:
         owner = self._path.read_bytes()[:20].decode(errors="replace") if os.name == "posix" else ""
         who = f"process {owner}" if owner.isdigit() else "another process"
         return (
-            f"{self._path.parent} is in use: {who} is searching there; wait for it, or choose another folder"
+            f"{self._path.parent} is in use: {who} is searching there; wait for it, or give each process its own "
+            "folder (--out)"
         )
 
 
