@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lrkit.errors import TaskError
+from lrkit.search import Proposal
 from lrkit.search.states import FileStates
 from lrkit.search.workers import PoolExecutor
 from search.marked import Marked
@@ -36,21 +37,23 @@ def test_a_search_whose_workers_are_killed_ten_times_ends_as_if_nothing_had_been
     trainer = trainer_of("slow")
     undisturbed = searched(trainer, trainer, tmp_path / "undisturbed")
     killed: list[int] = []
-    hit: Counter[float] = Counter()
+    hit: Counter[Proposal] = Counter()
     pool = PoolExecutor(trainer, workers=2)
 
     def disturb() -> None:
         threading.Timer(0.05 if len(killed) % 2 else 0.3, kill).start()
 
     def kill() -> None:
-        # Not the same part three times: that it would take for its own doing.
-        busy = [
-            w for w in pool._workers if w.chunk and w._process.pid not in killed and hit[w.chunk[-1].lr] < 2
-        ]
-        if busy and len(killed) < 10:
-            hit[busy[0].chunk[-1].lr] += 1
-            killed.append(busy[0]._process.pid)
-            os.kill(killed[-1], signal.SIGKILL)
+        # No trial three times: that it would take for its own doing.
+        for worker in pool._workers:
+            chunk = tuple(worker.chunk)
+            if len(killed) == 10 or not chunk or worker._process.pid in killed:
+                continue
+            if all(hit[proposal] < 2 for proposal in chunk):
+                hit.update(chunk)
+                killed.append(worker._process.pid)
+                os.kill(killed[-1], signal.SIGKILL)
+                return
 
     with pool:
         assert searched(pool, trainer, tmp_path / "disturbed", disturb=disturb) == undisturbed
