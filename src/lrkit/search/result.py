@@ -32,7 +32,7 @@ GRID_RATES = 32
 """What a search is compared with: an exhaustive grid of so many rates at full length."""
 GOOD, NEARLY_BEST = 0.02, 0.01
 """How much worse than the best, as a part of it, a rate may be and still count as good, or as nearly the best."""
-DRIFTING = 0.1
+DRIFTING = 0.3
 """Decades from a third of the length to its whole above which the best rate is on the move."""
 OUTSIDE = 0.1
 """Decades by which the fit may be lowest outside the rates trained to the end."""
