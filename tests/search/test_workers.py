@@ -19,13 +19,14 @@ from torch.utils.data import DataLoader
 
 import lrkit
 from lrkit.errors import SpecError, TaskError
+from lrkit.search.identity import same_measurement
 from lrkit.search.states import FileStates
 from lrkit.search.trainer import Trainer
 from lrkit.search.trials import Proposal
 from lrkit.search.workers import PoolExecutor, require_travel
 from lrkit.search.workers.chunks import split
 from lrkit.search.workers.messages import portable
-from lrkit.search.workers.travel import first_loss, pack, same_loss
+from lrkit.search.workers.travel import first_loss, pack
 from lrkit.training import default_plan
 from search.worker_tasks import RAISES, BadRate, OddError
 from search.worker_trials import comparable, proposals, trainer_of
@@ -112,7 +113,7 @@ def test_a_task_of_a_file_goes_by_its_name_and_what_was_replaced_by_itself():
     assert here.task.seed == 7
     assert list(here.task.metrics) == ["accuracy"]
     assert here.task.model is not there.task.model
-    assert same_loss(first_loss(here), first_loss(there))
+    assert same_measurement(first_loss(here), first_loss(there))
 
 
 def test_a_task_of_importable_parts_goes_by_pickle():

@@ -19,7 +19,7 @@ from lrkit.plan import Plan
 from lrkit.range_test import RangeTest, find_lr
 from lrkit.schedule import Schedule
 from lrkit.search.driver import Executor, drive
-from lrkit.search.identity import plan_identity
+from lrkit.search.identity import plan_identity, same_measurement
 from lrkit.search.limits import Limits
 from lrkit.search.locking import WriterLock
 from lrkit.search.loss_curves import LossCurves
@@ -40,12 +40,10 @@ __all__ = ["search_lr"]
 
 SWEPT = (1e-5, 1.0)
 """The range test's rates at first; it goes on by itself where the answer lies outside."""
+# As wide as a range test's bracket usually is: what a method needs is asked with it before there is a real one.
 _USUAL_BRACKET = (1e-3, 4e-2)
 BLIND_DECADES = 3.2
 """What is searched below the end of a sweep that saw nothing but noise: twice the usual bracket."""
-# Two evaluations of one untrained model agree to this part, whatever the number of threads; other data or
-# code do not.
-_SAME = 1e-4
 
 
 def search_lr(
@@ -125,9 +123,8 @@ def search_lr(
         untrained = work.untrained(study)
         before = 0.0
         if bracket is None:
-            if (
-                method != "auto"
-            ):  # what it lacks, an extra or a larger budget, is told before anything is spent
+            if method != "auto":
+                # What it lacks, an extra or a larger budget, is told before anything is spent.
                 choosing.next_trials(_settings(work, limits.budget, _USUAL_BRACKET, untrained, varied), ())
             if range_test is None:
                 range_test, before = work.range_test(study, limits)
@@ -272,7 +269,7 @@ class _Work:
         run = Run(self.task, self.plan, seed=self.seed, data="search", device=self.device)
         value = run.evaluate("validation")[self.task.objective_key]
         known = study.once("untrained", lambda: {"objective": _plain(value)})
-        if not _same(float(known["objective"]), value):
+        if not same_measurement(float(known["objective"]), value):
             raise StudyError(
                 f"the task has changed since this study was begun: its untrained model's {self.task.objective} "
                 f"was {float(known['objective']):.6g} and is {value:.6g}; choose another folder"
@@ -362,7 +359,3 @@ def _require_answer(results: Sequence[Result]) -> None:
 def _plain(value: float) -> float | str:
     """JSON has no NaN: as text it comes back through `float` all the same."""
     return value if math.isfinite(value) else str(value)
-
-
-def _same(a: float, b: float) -> bool:
-    return a == b or (math.isnan(a) and math.isnan(b)) or abs(a - b) <= _SAME * max(abs(a), abs(b))

@@ -69,6 +69,8 @@ def drive(
         claimed = study.claim(proposals[:missing] if hurried else proposals)
         if not claimed:
             study.wait()
+            results = study.results()
+            continue
         with closing(executor.run(claimed, states, deadline=math.inf if hurried else deadline)) as running:
             for result in running:
                 study.add(result)

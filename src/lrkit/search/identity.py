@@ -1,14 +1,29 @@
-"""What of a plan tells one search from another: only where it is equal, trials belong to one search or comparison."""
+"""What tells one search or comparison from another: its plan, its settings, what its untrained model measures."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from lrkit.plan import Plan
 
-__all__ = ["plan_identity"]
+__all__ = ["differing_settings", "plan_identity", "same_measurement"]
+
+_SAME = 1e-4
+"""Two measurements of one model agree to this part, whatever the number of threads; other data or code do not."""
+
+
+def differing_settings(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What differs between two settings, as plain data, in words for the user; empty where nothing does."""
+    names = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
+    return ", ".join(f"{name} was {there.get(name)!r:.80}, now {here.get(name)!r:.80}" for name in names)
+
+
+def same_measurement(a: float, b: float) -> bool:
+    """Whether two losses are one up to the order in which threads add up, or neither is finite."""
+    return math.isclose(a, b, rel_tol=_SAME) or not (math.isfinite(a) or math.isfinite(b))
 
 
 def plan_identity(plan: Plan) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lrkit.errors import SpecError, StudyError
+from lrkit.search.identity import differing_settings
 from lrkit.search.optuna_trials import from_trial, quiet_optuna, to_trial
 from lrkit.search.shared_claims import Desk, lock_tables, make_tables
 from lrkit.search.shared_database import Database, within
@@ -192,11 +193,7 @@ class SharedStudy:
         if format != FORMAT:
             raise StudyError(f"the study {self.name!r} has format {format}; this lrkit reads format {FORMAT}")
         there, here = json.loads(known), json.loads(text)
-        differing = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
-        if differing:
-            told = ", ".join(
-                f"{key} was {there.get(key)!r:.80}, now {here.get(key)!r:.80}" for key in differing
-            )
+        if told := differing_settings(there, here):
             raise StudyError(
                 f"the study {self.name!r} belongs to a search with other settings: {told}; choose another name"
             )

@@ -19,6 +19,7 @@ from typing import Any
 
 from lrkit.errors import StudyError
 from lrkit.files import make_folder
+from lrkit.search.identity import differing_settings
 from lrkit.search.journal import set_journal
 from lrkit.search.locking import WriterLock
 from lrkit.search.trials import Proposal, Result
@@ -176,11 +177,7 @@ class SqliteStudy:
                 f"{self._path} has format {meta.get('format')!r}; this lrkit reads format {FORMAT}"
             )
         there, here = meta["settings"], json.loads(json.dumps(dict(settings)))
-        differing = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
-        if differing:
-            told = ", ".join(
-                f"{key} was {there.get(key)!r:.80}, now {here.get(key)!r:.80}" for key in differing
-            )
+        if told := differing_settings(there, here):
             raise StudyError(
                 f"{self._path} belongs to a search with other settings: {told}; choose another folder"
             )

@@ -23,7 +23,7 @@ from lrkit.training.progress import SILENT, Reporter, RichReporter
 from lrkit.training.run import Run, StepInfo
 from lrkit.training.seeding import derive_seed, seeded
 from lrkit.training.task import Task
-from lrkit.training.threads import advised_threads
+from lrkit.training.threads import advised_threads, usable_cores
 
 __all__ = [
     "DEFAULT_SCHEDULE",
@@ -66,4 +66,5 @@ __all__ = [
     "task_horizon",
     "train",
     "training_loader",
+    "usable_cores",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -11,7 +13,7 @@ from lrkit.training.data import search_split
 from lrkit.training.seeding import derive_seed, seeded
 from lrkit.training.task import Task
 
-__all__ = ["advised_threads"]
+__all__ = ["advised_threads", "usable_cores"]
 
 # Below this many operations an update is dispatch, not arithmetic: one core does 2e10 to 1e11 of them a second, and
 # an update takes 2e-4 to 4e-4 seconds before the first.
@@ -35,3 +37,8 @@ def advised_threads(task: Task) -> int:
     except RuntimeError:  # a compiled model cannot be counted, and is worth all threads
         return torch.get_num_threads()
     return 1 if counter.get_total_flops() < _WORTH_SHARING else torch.get_num_threads()
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from lrkit.errors import NoAnswer, SpecError, StudyError
 from lrkit.search import Proposal, Result, Settings, Stop
 from lrkit.search.command import CsvColumn, Pattern, search_command
-from lrkit.search.command._search_command import METHODS
+from lrkit.search.command._search_command import SHARES
 from lrkit.search.command.from_zero import FromZero
+from lrkit.search.methods.registry import METHODS
 from search.command.scripts import CURVE, PYTHON, script
 
 BEST = 10**-2.5
@@ -223,8 +224,7 @@ def test_the_same_of_every_method_more_often(name, steps, spare, noise):
 def check_from_zero(name, steps, spare, noise):
     budget = 6 * steps + spare
     given_settings = Settings(steps=steps, budget=budget, low=1e-4, high=1e-1)
-    way, share = METHODS[name]
-    method, results = FromZero(way, share=share, unit="epochs"), []
+    method, results = FromZero(METHODS[name], share=SHARES[name], unit="epochs"), []
     while not isinstance(proposals := method.next_trials(given_settings, results), Stop):
         assert proposals
         assert all(isinstance(p, Proposal) and p.start == 0 for p in proposals)

@@ -19,11 +19,7 @@ from lrkit.search.command.reports import Length
 from lrkit.search.command.sources import JsonLines, Source
 from lrkit.search.command.template import Template
 from lrkit.search.driver import drive
-from lrkit.search.methods import Method
-from lrkit.search.methods.auto import AUTO
-from lrkit.search.methods.bayes import BAYES
-from lrkit.search.methods.grid import GRID
-from lrkit.search.methods.halving import HALVING
+from lrkit.search.methods.registry import METHODS
 from lrkit.search.space import Parameter, Range, Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.trials import Direction, Result, Settings
@@ -31,13 +27,8 @@ from lrkit.training.progress import SILENT, Reporter
 
 __all__ = ["search_command"]
 
-METHODS: dict[str, tuple[Method, float]] = {
-    "auto": (AUTO, 0.85),
-    "bayes": (BAYES, 1.0),
-    "grid": (GRID, 1.0),
-    "halving": (HALVING, 2 / 3),
-}
-"""Each with its `share` (see FromZero). What goes on was stopped at a third at most; with auto that is half of all."""
+SHARES = {"auto": 0.85, "bayes": 1.0, "grid": 1.0, "halving": 2 / 3}
+"""The `share` of each method (see FromZero): what goes on was stopped at a third at most; with auto that is half."""
 SHORT, FEWEST = 3, 4
 """What coarse trials are of a whole one at most, as T/n, and the fewest of them."""
 SPACING = 0.4
@@ -107,7 +98,7 @@ def search_command(
         direction=direction,
         space=space or None,
     )
-    way, share = METHODS["halving" if method == "auto" and space else method]
+    way = "halving" if method == "auto" and space else method
     deadline = math.inf if seconds is None else time.monotonic() + seconds
     folder = Path(out)
     with _study(folder, _identity(command, settings, method), reporter) as study:
@@ -117,7 +108,7 @@ def search_command(
         )
         with closing(executor):
             stop = drive(
-                FromZero(way, share=share, unit=length.counted),
+                FromZero(METHODS[way], share=SHARES[way], unit=length.counted),
                 settings,
                 study,
                 NO_STATES,
@@ -162,7 +153,7 @@ def _study(folder: Path, identity: Mapping[str, Any], reporter: Reporter) -> Ite
 def _budget(length: Length, rates: Range, space: Space, budget: int | None) -> int:
     T = length.full
     short = max(1, T // SHORT)
-    least = max(T + FEWEST * short, math.ceil((T + (FEWEST - 1) * short) / METHODS["auto"][1]))
+    least = max(T + FEWEST * short, math.ceil((T + (FEWEST - 1) * short) / SHARES["auto"]))
     if budget is None:
         coarse = round(math.log10(rates.high / rates.low) / SPACING) + 1
         return max(least, coarse * short + FULL_TRIALS * T * (1 + len(space)))

@@ -25,6 +25,7 @@ from lrkit.search.trials import Proposal, Result, TrialKey
 from lrkit.search.workers.chunks import name_settings, split
 from lrkit.search.workers.remote import Answer, ChunkTrainer, Parcel, state_from, state_to_bytes
 from lrkit.search.workers.travel import task_parts
+from lrkit.training import usable_cores
 
 __all__ = ["RayExecutor"]
 
@@ -194,7 +195,7 @@ def _connect(address: str | None) -> tuple[Any, bool]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
-            ray.init("local", num_cpus=_cores(), include_dashboard=False, **quiet)
+            ray.init("local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
         else:
             ray.init(address, **quiet)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -229,7 +230,3 @@ def _device_type(trainer: Trainer) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,6 @@ Not here: what a worker does (`child`), how the task gets there (`travel`), whic
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -17,13 +16,15 @@ from multiprocessing.util import Finalize
 import torch
 
 from lrkit.errors import SpecError, TaskError
+from lrkit.search.identity import same_measurement
 from lrkit.search.states import States
 from lrkit.search.trainer import Trainer
 from lrkit.search.trials import Proposal, Result
 from lrkit.search.workers.chunks import name_settings, split
 from lrkit.search.workers.messages import Advanced, Failed, Noted, Ready
 from lrkit.search.workers.process import Worker
-from lrkit.search.workers.travel import first_loss, pack, same_loss
+from lrkit.search.workers.travel import first_loss, pack
+from lrkit.training import usable_cores
 
 __all__ = ["PoolExecutor"]
 
@@ -53,7 +54,7 @@ class PoolExecutor:
         self._trainer = trainer
         self._parcel = pack(trainer)
         self._count = workers
-        self._threads = max(1, min(torch.get_num_threads(), _cores() // workers))
+        self._threads = max(1, min(torch.get_num_threads(), usable_cores() // workers))
         self._workers: list[Worker] = []
         self._failed_starts = 0
         self._noted: set[str] = set()
@@ -158,7 +159,9 @@ class PoolExecutor:
         """Raise unless the task is there what it is here: data drawn on import may not be."""
         if self._first_loss is None:
             self._first_loss = first_loss(self._trainer)
-        if same_loss(self._first_loss, loss) or not same_loss(self._first_loss, first_loss(self._trainer)):
+        if same_measurement(self._first_loss, loss) or not same_measurement(
+            self._first_loss, first_loss(self._trainer)
+        ):
             return
         raise TaskError(
             f"task {self._trainer.task.name!r} is another one in a worker process: its first loss is {loss:.6g} there "
@@ -200,7 +203,3 @@ def _end_all(workers: list[Worker]) -> None:
     while workers:
         workers[-1].end()
         workers.pop()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

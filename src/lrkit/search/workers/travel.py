@@ -21,7 +21,7 @@ from lrkit.errors import TaskError
 from lrkit.search.trainer import Trainer
 from lrkit.training import SILENT, Run, Task, load_task
 
-__all__ = ["first_loss", "pack", "require_travel", "same_loss", "task_parts"]
+__all__ = ["first_loss", "pack", "require_travel", "task_parts"]
 
 _REMEDY = (
     "Give the task by name (file.py:task), define that part at the top level of a module, or train in this process "
@@ -50,11 +50,6 @@ def first_loss(trainer: Trainer) -> float:
     run = Run(trainer.task, trainer.plan, seed=trainer.seed, data="search", device=trainer.device)
     run.advance(1)
     return run.losses[0] if run.losses else math.nan
-
-
-def same_loss(here: float, there: float) -> bool:
-    """Whether two first losses are one, up to the order in which threads add up."""
-    return math.isclose(here, there, rel_tol=1e-4) or (not math.isfinite(here) and not math.isfinite(there))
 
 
 def task_parts(task: Task) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import torch
 
 from lrkit import errors
 from lrkit.errors import LrkitError, StudyError, TaskError
-from lrkit.training import Reporter, Task, load_task
+from lrkit.training import Reporter, Task, load_task, usable_cores
 from lrkit.tuning.comparing.jobs import Job, Rules, do_job
 
 __all__ = ["Ready", "Source", "do_all_here", "do_all_in_processes", "usual_workers"]
@@ -54,7 +54,7 @@ Ready = Callable[[], Iterable[Job]]
 
 def usual_workers(device: torch.device, schedules: int) -> int:
     """A process for each core of a CPU, 4 at most, for two with a thread each do more than one with two; else one."""
-    return min(os.cpu_count() or 1, MOST_WORKERS, schedules) if device.type == "cpu" else 1
+    return min(usable_cores(), MOST_WORKERS, schedules) if device.type == "cpu" else 1
 
 
 def do_all_here(
@@ -97,7 +97,7 @@ def do_all_in_processes(
 @contextmanager
 def _crew(source: Source, rules: Rules) -> Iterator[dict[Connection, BaseProcess]]:
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // source.workers)
+    threads = max(1, usable_cores() // source.workers)
     crew: dict[Connection, BaseProcess] = {}
     try:
         for _ in range(source.workers):

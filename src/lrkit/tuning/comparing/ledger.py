@@ -13,14 +13,13 @@ import msgspec
 
 from lrkit.errors import StudyError
 from lrkit.files import atomic_write, json_text
+from lrkit.search.identity import same_measurement
 from lrkit.tuning.comparing.jobs import Job, SearchJob
 
 __all__ = ["FILE", "VERSION", "Final", "Ledger", "Progress"]
 
 VERSION = 1
 FILE = "comparison.json"
-# Two evaluations of one untrained model agree to this part, whatever the number of threads.
-_SAME = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +80,7 @@ class Ledger:
     def refuse_another_task(self, untrained: float) -> None:
         """Raise StudyError where the untrained model's objective shows other data or another model than at first."""
         before = math.nan if self.untrained is None else self.untrained
-        neither = not math.isfinite(before) and not math.isfinite(untrained)
-        if neither or math.isclose(before, untrained, rel_tol=_SAME):
+        if same_measurement(before, untrained):
             return
         raise StudyError(
             f"the task has changed since {self._path} was begun: its untrained model's objective was {before:.6g} "
