@@ -147,24 +147,71 @@ class TestRangeTest:
         assert ax.get_xlabel() == "learning rate"
 
 
+def scattered(ax, label):
+    """Of all trials drawn under that label: rate, objective, area and opacity."""
+    parts = [part for part in ax.collections if part.get_label() == label]
+    return [
+        (*place, size, part.get_alpha())
+        for part in parts
+        for place, size in zip(part.get_offsets().tolist(), part.get_sizes(), strict=True)
+    ]
+
+
+def key_of(figure):
+    (key,) = figure.legends
+    return [text.get_text() for text in key.get_texts()]
+
+
+def mirrored(data):
+    """The same search of an objective that is maximised."""
+    for each in data["trials"]:
+        each["objective"] = None if each["objective"] is None else 1 - each["objective"]
+    curve = data["curve"]
+    curve["mean"] = [1 - value for value in curve["mean"]]
+    curve["low"], curve["high"] = (
+        [1 - value for value in curve["high"]],
+        [1 - value for value in curve["low"]],
+    )
+    return data
+
+
 class TestSearch:
     def test_finished_stopped_and_diverged_trials_differ(self):
-        panel = panel_of(search_figure(search()))
-        sizes = {c.get_label(): len(c.get_offsets()) for c in panel.collections}
-        assert sizes["finished"] == 12
-        assert sizes["stopped early"] == 1
-        (crosses,) = labelled(panel, "diverged")
+        data = search()
+        data["trials"].append(trial(1e-3, 0.2, status="stopped", steps=20))
+        panel = panel_of(search_figure(data))
+        assert len(scattered(panel, "finished")) == 12
+        assert [place[:2] for place in scattered(panel, "stopped early")] == [(1e-3, 0.2)]
+        (crosses, *_) = labelled(panel, "diverged")
         assert list(crosses.get_xdata()) == [0.5]
 
-    def test_an_early_trial_is_smaller_than_a_whole_one(self):
-        panel = panel_of(search_figure(search()))
-        areas = {c.get_label(): c.get_sizes() for c in panel.collections}
-        assert max(areas["stopped early"]) < min(areas["finished"])
+    def test_the_earlier_a_trial_was_stopped_the_smaller_and_fainter_it_is(self):
+        data = search()
+        data["trials"] += [trial(1e-3, 0.2, status="stopped", steps=steps) for steps in (10, 40, 90)]
+        panel = panel_of(search_figure(data))
+        stopped = scattered(panel, "stopped early")
+        assert [place[2] for place in stopped] == sorted(place[2] for place in stopped)
+        assert [place[3] for place in stopped] == sorted(place[3] for place in stopped)
+        assert max(place[2] for place in stopped) < min(place[2] for place in scattered(panel, "finished"))
+        assert max(place[3] for place in stopped) < 1
 
     def test_trials_of_one_seed_are_joined(self):
         panel = panel_of(search_figure(search()))
         assert len(labelled(panel, "seed 0")[0].get_xdata()) == 9
         assert len(labelled(panel, "seed 1")[0].get_xdata()) == 3
+
+    def test_colour_and_shape_tell_seeds_apart_and_the_key_names_them(self):
+        data = search()
+        data["trials"] = [trial(10**-x, 0.1, seed=seed) for seed in range(20) for x in (1, 2)]
+        figure = search_figure(data)
+        panel = panel_of(figure)
+        looks = {
+            (part.get_facecolor().tobytes(), part.get_paths()[0].vertices.tobytes())
+            for part in panel.collections
+            if part.get_label() == "finished"
+        }
+        assert len(looks) == 20
+        assert key_of(figure)[:8] == [*(f"seed {seed}" for seed in range(7)), "and 13 further seeds"]
 
     def test_trials_with_other_values_stand_behind_those_with_the_best(self):
         data = search(values={"weight_decay": 0.1})
@@ -172,10 +219,10 @@ class TestSearch:
         data["trials"] += [trial(lr, 0.2) | {"values": {"weight_decay": 0.0}} for lr in (1e-3, 1e-2)]
         figure = search_figure(data)
         panel = panel_of(figure)
-        dots = {c.get_label(): len(c.get_offsets()) for c in panel.collections}
-        assert (dots["finished"], dots["other values"]) == (12, 2)
+        assert len(scattered(panel, "finished")) == 12
+        assert len(scattered(panel, "other values")) == 2
         assert len(labelled(panel, "seed 0")[0].get_xdata()) == 9
-        assert "other values" in [text.get_text() for text in figure.legends[0].get_texts()]
+        assert "other values" in key_of(figure)
 
     def test_the_answer_is_told(self):
         assert words_of(search_figure(search())) == [
@@ -184,24 +231,13 @@ class TestSearch:
             "chosen: 3.2e-3",
         ]
 
+    def test_the_interval_goes_down_into_the_panel(self):
+        lines = [list(line.get_xdata()) for line in panel_of(search_figure(search())).lines]
+        assert [2e-3, 2e-3] in lines
+        assert [5e-3, 5e-3] in lines
+
     def test_an_answer_in_doubt_says_so(self):
         assert words_of(search_figure(search(status="not settled")))[-1] == "chosen: 3.2e-3 (not settled)"
-
-    def test_a_point_far_up_the_cliff_becomes_a_cross(self):
-        data = search()
-        data["trials"].append(trial(0.2, 1e6))
-        panel = panel_of(search_figure(data))
-        assert panel.get_ylim()[1] < 2
-        assert sorted(labelled(panel, "diverged")[0].get_xdata()) == [0.2, 0.5]
-
-    def test_an_objective_that_is_maximised_is_drawn_as_it_is(self):
-        data = search()
-        for each in data["trials"]:
-            each["objective"] = None if each["objective"] is None else 1 - each["objective"]
-        for name in ("mean", "low", "high"):
-            data["curve"][name] = [1 - value for value in data["curve"][name]]
-        low, high = panel_of(search_figure(data)).get_ylim()
-        assert low < 0.62 < 0.91 < high
 
     def test_only_diverged_trials_can_be_drawn(self):
         data = search(
@@ -214,13 +250,16 @@ class TestSearch:
         )
         figure = search_figure(data)
         assert words_of(figure) == ["no answer: all nan"]
+        assert key_of(figure) == ["diverged (1)"]
         figure.draw_without_rendering()
+
+    def test_a_search_without_any_trial_is_an_empty_panel(self):
+        search_figure(search(trials=[], curve=None, good=None)).draw_without_rendering()
 
     def test_the_key_names_what_is_there_and_nothing_else(self):
         data = search(curve=None)
-        data["trials"] = [t for t in data["trials"] if t["status"] == "finished"]
-        (key,) = search_figure(data).legends
-        assert [text.get_text() for text in key.get_texts()] == ["trained to the end"]
+        data["trials"] = [t for t in data["trials"] if t["status"] == "finished" and t["seed"] == 0]
+        assert key_of(search_figure(data)) == ["trained to the end"]
 
     def test_it_can_be_drawn_into_axes_of_ones_own(self):
         from matplotlib.figure import Figure
@@ -233,6 +272,80 @@ class TestSearch:
         data = search()
         search_figure(data)
         assert data["trials"] == search()["trials"]
+
+
+class TestScaleOfASearch:
+    def test_trials_stopped_early_do_not_move_it(self):
+        without = search()
+        without["trials"] = [t for t in without["trials"] if t["status"] == "finished"]
+        with_many = search()
+        with_many["trials"] = [
+            *without["trials"],
+            *(trial(10**-x, 5.0 * x, status="stopped", steps=9) for x in (1, 2, 3, 4)),
+        ]
+        one, other = (panel_of(search_figure(data)) for data in (without, with_many))
+        assert one.spines["left"].get_bounds() == other.spines["left"].get_bounds()
+
+    def test_what_lies_beyond_is_at_the_edge_and_counted(self):
+        data = search()
+        data["trials"] += [trial(0.2, 1e6), trial(2e-3, 0.001, status="stopped", steps=10)]
+        figure = search_figure(data)
+        panel = panel_of(figure)
+        low, high = panel.spines["left"].get_bounds()
+        assert high < 0.3
+        above = [line.get_xdata()[0] for line in labelled(panel, "above the scale")]
+        below = [line.get_xdata()[0] for line in labelled(panel, "below the scale")]
+        assert sorted(above) == [2e-4, 0.2]
+        assert below == [2e-3]
+        assert low > 0.001
+        assert {"above: 1 to the end, 1 stopped, up to 1e6", "below: 1 stopped, down to 1e-3"} <= set(
+            key_of(figure)
+        )
+        assert all(low <= tick <= high for tick in panel.get_yticks())
+
+    def test_it_is_whole_where_the_best_lies_whatever_is_maximised_or_minimised(self):
+        for data, shown in ((search(), (0.1, 0.17)), (mirrored(search()), (0.83, 0.9))):
+            low, high = panel_of(search_figure(data)).spines["left"].get_bounds()
+            assert low < shown[0] < shown[1] < high
+            assert high - low < 0.3
+
+    def test_a_band_that_opens_wide_does_not_flatten_the_valley(self):
+        data = search()
+        wide = [0.15, *data["curve"]["high"][1:-1], 50.0]
+        data["curve"]["high"] = wide
+        assert panel_of(search_figure(data)).spines["left"].get_bounds()[1] < 0.3
+
+    @pytest.mark.parametrize("count", [1, 2, 40])
+    def test_every_trial_is_somewhere(self, count):
+        random = np.random.default_rng(count)
+        statuses = random.choice(["finished", "stopped", "diverged"], count)
+        data = search(values={"a": 1})
+        data["trials"] = [
+            trial(10**x, None if status == "diverged" else 10**y, status=status, steps=50, seed=int(seed))
+            | {"values": {"a": int(value)}}
+            for x, y, status, seed, value in zip(
+                random.uniform(-4, 0, count),
+                random.normal(-1, 1, count),
+                statuses,
+                random.integers(0, 3, count),
+                random.integers(0, 2, count),
+                strict=True,
+            )
+        ]
+        panel = panel_of(search_figure(data))
+        inside = [
+            part
+            for label in ("finished", "stopped early", "other values")
+            for part in scattered(panel, label)
+        ]
+        marks = [
+            line
+            for label in ("above the scale", "below the scale", "diverged")
+            for line in labelled(panel, label)
+        ]
+        assert len(inside) + sum(len(line.get_xdata()) for line in marks) == count
+        low, high = panel.spines["left"].get_bounds()
+        assert all(low <= objective <= high for _, objective, *_ in inside)
 
 
 @pytest.mark.parametrize("place", [1e-6, 1e-3, 0.3])

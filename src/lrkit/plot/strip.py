@@ -33,6 +33,8 @@ class Row:
     point: float | None = None
     shade: float = 0.0
     """How strongly the panel below is shaded between `low` and `high`, 0 .. 1."""
+    dotted: bool = False
+    """Whether `low` and `high` go down through the panel as dotted lines."""
     over: tuple[float, float] | None = None
     """Words alone, centred over what lies between these rates in the next row."""
 
@@ -118,6 +120,9 @@ def _needed(row: Row) -> float:
 def _carry_down(panel: Axes, row: Row) -> None:
     if row.shade and row.low is not None and row.high is not None:
         panel.axvspan(row.low, row.high, color=row.colour, alpha=row.shade, linewidth=0, zorder=0.5)
+    if row.dotted and row.low is not None and row.high is not None:
+        for end in (row.low, row.high):
+            panel.axvline(end, color=row.colour, linewidth=0.9, linestyle=":", alpha=0.7, zorder=1.6)
     if row.point is not None:
         panel.axvline(row.point, color=row.colour, linewidth=1.1, zorder=2.5)
 
