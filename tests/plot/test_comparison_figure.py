@@ -121,9 +121,33 @@ def test_schedules_without_an_answer_have_a_line_of_their_own():
 
 def test_less_data_is_marked_where_others_had_all():
     rows = (TWO[0], row("reactive", 2, [1.1, 1.2, 1.3], data="search"))
-    *_, standings = panels(comparison_figure(comparison(*rows)))
+    figure = comparison_figure(comparison(*rows))
+    *_, standings = panels(figure)
     assert [label.get_text() for label in standings.get_yticklabels()] == ["cosine", "reactive *"]
-    assert "* trained without the held-out data" in standings.get_xlabel()
+    assert "* Trained without the held-out data" in caption(figure)
+
+
+def caption(figure):
+    return figure.subfigs[1].get_supxlabel()
+
+
+def test_the_caption_says_what_is_corrected_for_other_comparisons_and_what_is_not():
+    three = comparison_figure(comparison(*TWO, row("step", 3, [1.2, 1.3, 1.4], p=0.06, told_apart=False)))
+    assert "95 % interval of the paired difference to the best, each by itself" in caption(three)
+    assert "corrected for all 3 pairs (Holm)" in caption(three)
+    one_pair = caption(comparison_figure(comparison(*TWO)))
+    assert "95 % interval" in one_pair
+    assert "corrected" not in one_pair, "of one pair there is nothing to correct"
+
+
+def test_the_caption_lies_below_all_else_and_inside_the_figure():
+    rows = [row(f"schedule {i}", i + 1, [1.0 + i, 1.1, 1.2], data=("all", "search")[i % 2]) for i in range(6)]
+    figure = comparison_figure(comparison(*rows))
+    *_, standings = panels(figure)
+    words = figure.subfigs[1]._supxlabel.get_window_extent()
+    assert words.y0 >= 0
+    assert words.x1 <= figure.bbox.width
+    assert words.y1 <= standings.xaxis.label.get_window_extent().y0
 
 
 @pytest.mark.parametrize("count", [2, 9, 16])
@@ -144,4 +168,5 @@ def test_one_seed_has_no_intervals():
     *_, standings = panels(comparison_figure(comparison(*rows, seeds=[0], direction="max")))
     assert words(standings) == ["best mean", ""]
     assert "1 seed)" in standings.get_xlabel()
+    assert not caption(comparison_figure(comparison(*rows, seeds=[0])))
     assert "higher is better" in standings.get_xlabel()

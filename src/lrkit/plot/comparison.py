@@ -34,6 +34,7 @@ __all__ = ["comparison_figure"]
 _COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, INK)
 _LINES = ("-", "--", ":")
 _LONGEST_NAME = 34
+_CAPTION_LINE = 0.15
 _ABOVE = 2.9
 """Height of the upper panels in inches, with their labels."""
 _DECADES_DOWN = 3.0
@@ -51,17 +52,22 @@ def comparison_figure(data: Mapping[str, Any]) -> Figure:
     search saw, its fitted objective over the peak lr; small dots are trials that were trained to the end, the large one
     is the chosen rate, the bar through it the 90 % interval of the best one. Below, the best first: the figure of each
     seed as a ring, the mean as a dot, and the 95 % interval of the paired difference to the best, laid at the best's
-    mean (the vertical line). p values are Holm's.
+    mean (the vertical line). These intervals hold each by itself, while the p values beside them are corrected for
+    all pairs (Holm): the caption says so, since a bar may then exclude the best where nothing is told apart. Bars
+    corrected alike would be four times as long with six schedules and three seeds, and hide all else.
     """
     rows = list(data["schedules"])
     styles = _styles(rows)
-    below = 0.62 + 0.27 * len(rows)
+    caption = _caption(rows)
+    below = 0.62 + 0.27 * len(rows) + _CAPTION_LINE * len(caption)
     figure = new_figure(7.2, _ABOVE + below)
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[_ABOVE, below]).flat
     rates, searches = upper.subplots(1, 2)
     _draw_rates(rates, rows, styles, int(data["steps"]))
     _draw_searches(searches, rows, styles)
     _draw_standings(lower.subplots(), rows, styles, data)
+    if caption:
+        lower.supxlabel("\n".join(caption), x=0.012, ha="left", fontsize=LABEL_SIZE - 0.5, color=GREY)
     return figure
 
 
@@ -138,9 +144,8 @@ def _draw_standings(
 ) -> None:
     better = "lower" if data["direction"] == "min" else "higher"
     count = len(data["seeds"])
-    unequal = len({row["data"] for row in rows if row["lr"] is not None}) > 1
-    note = "\n* trained without the held-out data, which its feedback watches" if unequal else ""
-    dress(ax, xlabel=f"{data['metric']} ({better} is better; {count} seed{'s' if count > 1 else ''}){note}")
+    unequal = _unequal(rows)
+    dress(ax, xlabel=f"{data['metric']} ({better} is better; {count} seed{'s' if count > 1 else ''})")
     ax.grid(visible=False, axis="y")
     ax.set_ylim(len(rows) - 0.45, -0.55)
     ax.set_yticks(
@@ -177,6 +182,27 @@ def _draw_standing(ax: Axes, row: _Row, colour: str, place: int, best: float | N
         for end in ends:
             ax.plot([end, end], [place - 0.16, place + 0.16], color=colour, linewidth=1.2, zorder=2)
     ax.plot([row["mean"]], [place], "o", color=colour, markersize=6.5, zorder=4)
+
+
+def _caption(rows: Sequence[_Row]) -> list[str]:
+    """What a reader must know to read the standings right, in lines."""
+    lines = []
+    if any(row["interval_of_difference"] is not None for row in rows):
+        lines.append("Rings: seeds. Dots: means. Bars: 95 % interval of the paired difference to the best.")
+        pairs = math.comb(sum(row["rank"] is not None for row in rows), 2)
+        if pairs > 1:
+            lines[0] = lines[0].replace(" to the best.", " to the best, each by itself;")
+            lines.append(
+                f"p: corrected for all {pairs} pairs (Holm), so a bar may miss the best where nothing is told apart."
+            )
+    if _unequal(rows):
+        lines.append("* Trained without the held-out data, which its feedback watches.")
+    return lines
+
+
+def _unequal(rows: Sequence[_Row]) -> bool:
+    """Whether some had less data to train with than others."""
+    return len({row["data"] for row in rows if row["lr"] is not None}) > 1
 
 
 def _say_beside(ax: Axes, rows: Sequence[_Row]) -> None:
