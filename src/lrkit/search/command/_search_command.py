@@ -18,15 +18,18 @@ from lrkit.search.command.outcome import CommandSearch, conclude_command
 from lrkit.search.command.reports import Length
 from lrkit.search.command.sources import JsonLines, Source
 from lrkit.search.command.template import Template
+from lrkit.search.command.within import Within
 from lrkit.search.driver import drive
-from lrkit.search.methods.registry import METHODS
+from lrkit.search.methods import registry
 from lrkit.search.space import Parameter, Range, Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy
-from lrkit.search.trials import Direction, Result, Settings
+from lrkit.search.trials import Direction, Proposal, Result, Settings
 from lrkit.training.progress import SILENT, Reporter
 
 __all__ = ["search_command"]
 
+METHODS = {**registry.METHODS, "auto": Within(registry.METHODS["auto"])}
+"""The usual ones, none of which goes beyond the range here."""
 SHARES = {"auto": 0.85, "bayes": 1.0, "grid": 1.0, "halving": 2 / 3}
 """The `share` of each method (see FromZero): what goes on was stopped at a third at most; with auto that is half."""
 SHORT, FEWEST = 3, 4
@@ -36,6 +39,8 @@ SPACING = 0.4
 FULL_TRIALS = 6
 """Whole trainings in the default budget, besides the coarse ones, for each parameter."""
 DIRECTIONS = ("min", "max")
+NARROWEST = 1.2
+"""Factor between the ends of a range below which rates of three digits are hardly told apart."""
 
 
 def search_command(
@@ -60,8 +65,8 @@ def search_command(
 
     arguments: program and arguments with placeholders, `["python", "train.py", "--lr", "{lr}"]`: every name of
         `parameters`, and `{seed}`, `{epochs}` or `{steps}`, `{out}` as they are needed. No shell reads them.
-    parameters: the range of "lr", and of whatever else is searched: `{"lr": "1e-5..1e-1:log"}`. The search goes on
-        beyond an end of the lr's where the best trials stand there.
+    parameters: the range of "lr", and of whatever else is searched: `{"lr": "1e-5..1e-1:log"}`. Nothing beyond a range
+        is tried; where the best is at an end of it, the answer's reason says so.
     metric: where each trial's metric is read from; by default the last JSON line with the key "loss". "min"imised or
         "max"imised.
     epochs or steps: how long a whole training is. Trials are ended early until it is known which are worth more.
@@ -86,6 +91,10 @@ def search_command(
     for given, name, known in ((direction, "direction", DIRECTIONS), (method, "method", METHODS)):
         if given not in known:
             raise SpecError(f"{name} is {given!r}{did_you_mean(str(given), known)}")
+    if rates.high < NARROWEST * rates.low:
+        raise SpecError(
+            f"the range lr={rates} leaves nothing to search: its ends are nearly the same; widen it"
+        )
     length = Length.of(epochs, steps)
     source = JsonLines() if metric is None else metric
     command = Command(Template(arguments), source, length, space, variables)
@@ -118,7 +127,7 @@ def search_command(
             )
         results = study.results()
     if all(result.diverged for result in results):
-        raise NoAnswer(_nothing(command, results))
+        raise NoAnswer(_nothing(command, results, folder))
     return conclude_command(command, settings, results, stop, folder)
 
 
@@ -171,11 +180,14 @@ def _failed(result: Result) -> bool:
     return "failed" in dict(result.metrics)
 
 
-def _nothing(command: Command, results: Sequence[Result]) -> str:
-    rates = [result.lr for result in results]
+def _nothing(command: Command, results: Sequence[Result], folder: Path) -> str:
+    """What to say where nothing is finite: of the lowest rate, which had the best chance, the command as it was run."""
+    lowest, highest = (pick(results, key=lambda result: result.lr) for pick in (min, max))
     failed = sum(map(_failed, results))
     told = f"{failed} of {len(results)} trials failed" if failed else "the metric is NaN or infinite"
+    place = folder / "trials" / f"{dict(lowest.metrics)['trial']:.0f}"
+    line = shlex.join(command.filled(Proposal(lowest.lr, lowest.seed, 0, lowest.steps, lowest.values), place))
     return (
-        f"{told} at every rate tried, {min(rates):.1e} to {max(rates):.1e}: {shlex.join(command.template.arguments)}; "
-        "the output of each trial is in trials/ of the run folder: check it, or begin with lower rates"
+        f"{told} at every rate tried, {lowest.lr:.1e} to {highest.lr:.1e}: {line}; its output is in {place}: mend the "
+        "script, or give lower rates, and begin in another folder"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -174,7 +175,7 @@ class CommandExecutor:
         # What ends in good order without a report has no metric under this name, whatever the rate.
         if not self._proven and (self._failures >= _FAILURES or ending.code == 0):
             trials = "the first trial" if self._failures == 1 else f"{self._failures} trials, and all"
-            raise NoAnswer(f"{trials} failed: {told}: {self._command.template}")
+            raise NoAnswer(f"{trials} failed: {told}: {shlex.join(ending.arguments)}")
         self._reporter.note(f"trial {ending.number} counts as diverged: {told}")
         return result
 

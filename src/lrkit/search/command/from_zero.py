@@ -9,6 +9,7 @@ from typing import Any
 
 from lrkit.errors import StudyError
 from lrkit.search.methods import Method
+from lrkit.search.methods.batches import told_at_end
 from lrkit.search.trials import Proposal, Result, Settings, Stop, TrialKey
 
 __all__ = ["NO_STATES", "FromZero"]
@@ -58,7 +59,8 @@ class FromZero:
                 break
             left -= proposal.stop
             taken.append(dataclasses.replace(proposal, start=0))
-        return tuple(taken) or Stop(f"the budget of {settings.budget} {self._unit} is spent")
+        spent = Stop(f"the budget of {settings.budget} {self._unit} is spent")
+        return tuple(taken) or told_at_end(settings, results, spent)
 
     def resumable(self, settings: Settings, results: Sequence[Result]) -> frozenset[TrialKey]:
         """None."""

@@ -29,10 +29,13 @@ _TAIL = 3
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A trial that is over. `failure` says what went wrong, `code` is the exit code where it ended by itself."""
+    """A trial that is over. `arguments` are the command as it was run, `failure` says what went wrong, `code` is the
+    exit code where it ended by itself.
+    """
 
     proposal: Proposal
     number: int
+    arguments: tuple[str, ...]
     result: Result
     reported: bool
     code: int | None = None
@@ -161,6 +164,7 @@ class RunningTrial:
         return Ending(
             self.proposal,
             self._number,
+            tuple(self._arguments),
             result,
             bool(self.reports),
             decision.code,

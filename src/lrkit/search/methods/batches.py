@@ -5,6 +5,7 @@ So a batch depends on earlier ones alone, in whatever order and by whomever its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -21,9 +22,12 @@ __all__ = [
     "cost_of_others",
     "hopeful_merit",
     "rest_of_batch",
+    "told_at_end",
 ]
 
 SPENT = "the budget is spent"
+AT_END = 0.1
+"""Decades from an end of the range within which the best rate is at that end."""
 
 NextBatch = Callable[[tuple[Result, ...]], tuple[Proposal, ...] | Stop]
 """From the results of all batches so far, each in its batch's order, to the next batch: none of it was there before."""
@@ -72,6 +76,37 @@ def affordable(
     spent = accumulate(proposal.cost for proposal in proposals)
     fitting = tuple(p for p, cost in zip(proposals, spent, strict=True) if cost <= budget)
     return fitting or Stop(SPENT)
+
+
+def told_at_end(
+    settings: Settings, results: Sequence[Result], answer: tuple[Proposal, ...] | Stop
+) -> tuple[Proposal, ...] | Stop:
+    """For methods that stay within the range: a Stop says first if the best rate is at an end of it, and what to do."""
+    end = _end_of_best(settings, results) if isinstance(answer, Stop) else None
+    if end is None or not isinstance(answer, Stop):
+        return answer
+    return Stop(
+        f"the best lr is at the {end} end of its range: widen it by --param lr=LOW..HIGH (bracket= in Python); "
+        f"{answer.reason}"
+    )
+
+
+def _end_of_best(settings: Settings, results: Sequence[Result]) -> str | None:
+    """Where the best of the longest trials is the outermost, with nothing as good elsewhere, and the range ends."""
+    merits = [(hopeful_merit(settings, r), r) for r in results if r.seed == settings.seed]
+    longest = max((r.steps for value, r in merits if value < math.inf), default=0)
+    merits = [(value, r) for value, r in merits if r.steps == longest]
+    best = min((value for value, _ in merits), default=math.inf)
+    rates = {r.lr for value, r in merits if value == best}
+    if best == math.inf or len(rates) > 1:
+        return None
+    (lr,) = rates
+    tried = [r.lr for r in results]
+    if lr == min(tried) and math.log10(lr / settings.low) <= AT_END:
+        return "lower"
+    if lr == max(tried) and math.log10(settings.high / lr) <= AT_END:
+        return "upper"
+    return None
 
 
 def cost_of_others(results: Sequence[Result], planned: frozenset[TrialKey]) -> int:

@@ -22,7 +22,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lrkit.errors import MissingExtra, StudyError
-from lrkit.search.methods.batches import NextBatch, affordable, batch_at_hand, hopeful_merit
+from lrkit.search.methods.batches import (
+    NextBatch,
+    affordable,
+    batch_at_hand,
+    hopeful_merit,
+    told_at_end,
+)
 from lrkit.search.methods.design import rate_range, spread_points, values_at
 from lrkit.search.scale import merit
 from lrkit.search.space import Choice, Parameter, Range, Space
@@ -77,7 +83,8 @@ class _Bayes:
             return left
         known = {result.key for result in results}
         beside = _beside(settings, [*at_hand.done, *own])
-        return affordable(settings, results, [p for p in beside if p.key not in known])
+        answer = affordable(settings, results, [p for p in beside if p.key not in known])
+        return told_at_end(settings, results, answer)
 
     def resumable(self, settings: Settings, results: Sequence[Result]) -> frozenset[TrialKey]:
         """None: every trial is trained in one piece."""

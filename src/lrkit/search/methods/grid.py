@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lrkit.errors import StudyError
-from lrkit.search.methods.batches import cost_of_others, rest_of_batch
+from lrkit.search.methods.batches import cost_of_others, rest_of_batch, told_at_end
 from lrkit.search.methods.design import outwards, rate_range
 from lrkit.search.space import Parameter
 from lrkit.search.trials import Proposal, Result, Settings, Stop, TrialKey, Values
@@ -37,7 +37,8 @@ class _Grid:
     def next_trials(self, settings: Settings, results: Sequence[Result]) -> tuple[Proposal, ...] | Stop:
         """See `Method`. Raises StudyError for a budget that holds no grid."""
         plan = _plan(settings, results)
-        return rest_of_batch(settings, results, lambda done: _next_batch(settings, plan, done))
+        answer = rest_of_batch(settings, results, lambda done: _next_batch(settings, plan, done))
+        return told_at_end(settings, results, answer)
 
     def resumable(self, settings: Settings, results: Sequence[Result]) -> frozenset[TrialKey]:
         """None: every trial is trained in one piece."""

@@ -22,6 +22,7 @@ from lrkit.search.methods.batches import (
     cost_of_others,
     hopeful_merit,
     rest_of_batch,
+    told_at_end,
 )
 from lrkit.search.methods.design import outwards, rate_range, spread_values
 from lrkit.search.trials import Proposal, Result, Settings, Stop, TrialKey, Values
@@ -49,7 +50,8 @@ class _Halving:
 
     def next_trials(self, settings: Settings, results: Sequence[Result]) -> tuple[Proposal, ...] | Stop:
         """See `Method`. Raises StudyError for a budget that is too small."""
-        return rest_of_batch(settings, results, _next_batch_of(settings, results))
+        answer = rest_of_batch(settings, results, _next_batch_of(settings, results))
+        return told_at_end(settings, results, answer)
 
     def resumable(self, settings: Settings, results: Sequence[Result]) -> frozenset[TrialKey]:
         """The trials of the rung at hand, but for those that it brings to their end."""
