@@ -44,7 +44,10 @@ class Grid:
             ):
                 raise SpecError(f"{name}= must be a finite learning rate above 0, not {value!r}")
         if self.low >= self.high:
-            raise SpecError(f"low= must be below high=, not {self.low!r} and {self.high!r}")
+            wrong = (
+                f"both are {self.low!r}" if self.low == self.high else f"{self.low!r} is above {self.high!r}"
+            )
+            raise SpecError(f"a sweep goes upwards, so low= must be below high=: {wrong}")
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < LEAST_STEPS:
             raise SpecError(f"steps= must be a whole number of at least {LEAST_STEPS}, not {self.steps!r}")
         if self.spacing not in ("log", "linear"):

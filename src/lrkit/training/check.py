@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from lrkit.errors import LrkitError, TaskError
-from lrkit.training.batches import BatchStream, move_to
+from lrkit.training.batches import Batch, BatchStream, move_to
 from lrkit.training.build import Member, build_member, choose_device, scalar_loss
-from lrkit.training.data import resolve_loader, search_split
+from lrkit.training.data import resolve_loader, search_split, training_loader
 from lrkit.training.metrics import evaluate
 from lrkit.training.seeding import derive_seed, seeded
 from lrkit.training.task import Task
@@ -61,13 +61,16 @@ def check_task(task: Task, *, lr: float = 1e-3) -> TaskReport:
         )
     split = _called(task, "train or validation loader", search_split, task)
     stream = BatchStream(split.train, seed=derive_seed(task.seed, 2))
-    batch = move_to(_called(task, "train loader", next, stream), device)
+    batch = move_to(_first_batch(task, stream, "train"), device)
     with seeded(derive_seed(task.seed, 1)):
         loss = scalar_loss(task.name, _called(task, "loss", task.loss, first.model, batch), batch)
         _called(task, "loss (its backward pass)", loss.backward)
     for which, loader in (("validation", split.validation), ("test", task.test)):
         if loader is not None:
-            _called(task, f"{which} data or a metric", _measured, task, first, loader, which)
+            _measured(task, first, loader, which)
+    if task.final_train is not None:
+        final = _called(task, "final_train loader", training_loader, task, seed=task.seed)
+        _first_batch(task, BatchStream(final, seed=0), "final_train")
     return TaskReport(
         parameters=sum(p.numel() for p in first.model.parameters()),
         loss=loss.item(),
@@ -79,16 +82,33 @@ def check_task(task: Task, *, lr: float = 1e-3) -> TaskReport:
 
 def _measured(task: Task, member: Member, loader: Any, which: str) -> None:
     """Loss and metrics on one batch of the loader."""
-    stream = BatchStream(resolve_loader(loader, task.seed, which=which), seed=0)
+    made = _called(task, f"{which} loader", resolve_loader, loader, task.seed, which=which)
     with seeded(derive_seed(task.seed, 3)):
-        evaluate(
+        batch = _first_batch(task, BatchStream(made, seed=0), which)
+        _called(
+            task,
+            f"{which} data or a metric",
+            evaluate,
             member.model,
-            [next(stream)],
+            [batch],
             loss=task.loss,
             metrics=task.metrics,
             device=member.device,
             which=which,
         )
+
+
+def _first_batch(task: Task, stream: BatchStream, which: str) -> Batch:
+    """Raises TaskError that names the loader where it gives none."""
+
+    def first() -> Batch:
+        try:
+            return next(stream)
+        except TaskError as error:
+            named = str(error).replace("the loader", f"the {which} loader", 1)
+            raise TaskError(f"task {task.name!r}: {named}") from error
+
+    return _called(task, f"{which} loader", first)
 
 
 def _called(task: Task, what: str, function, /, *args, **options):  # type: ignore[no-untyped-def]  # forwards anything

@@ -77,7 +77,12 @@ def _hold_out(loader: Loader, fraction: float, seed: int) -> Split:
             "pass validation=, or a map-style DataLoader as train="
         )
     dataset: Any = loader.dataset  # map-style data sets have a length, which torch's type does not say
-    total = len(dataset)
+    total, shuffle = len(dataset), _shuffles(loader)
+    if len(loader) == 0:
+        why = (
+            f"drop_last=True and fewer samples ({total}) than one batch" if total else "its data set is empty"
+        )
+        raise TaskError(f"the train loader gives no batch: {why}; give it more samples, or smaller batches")
     count = round(fraction * total)
     if total < 2 or not 0 < count < total:
         raise TaskError(
@@ -87,7 +92,7 @@ def _hold_out(loader: Loader, fraction: float, seed: int) -> Split:
     shuffled = torch.randperm(total, generator=torch.Generator().manual_seed(derive_seed(seed, 0x5EED)))
     kept, held = sorted(shuffled[count:].tolist()), sorted(shuffled[:count].tolist())
     return Split(
-        train=_on_subset(loader, kept, shuffle=_shuffles(loader)),
+        train=_on_subset(loader, kept, shuffle=shuffle),
         validation=_on_subset(loader, held, shuffle=False),
         held_out=True,
     )
