@@ -146,6 +146,19 @@ def test_what_is_no_study_is_told(lrkit, tmp_path):
     assert not (tmp_path / "x.db").exists()
 
 
+def test_a_folder_of_studies_names_them(lrkit, run_folder, tmp_path):
+    folder = run_folder()
+    (tmp_path / "comparison").mkdir()
+    for name in ("1-step", "2-cosine"):
+        (tmp_path / "comparison" / name).mkdir()
+        (tmp_path / "comparison" / name / "study.db").write_bytes((folder / "study.db").read_bytes())
+    outcome = lrkit("export-study", "comparison", "--out", "x.db")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    named = [f"comparison/{name}" for name in ("1-step", "2-cosine")]
+    assert f"name one of those below it: {', '.join(named)}" in outcome.err
+    assert lrkit("export-study", named[1], "--out", "x.db").code == 0
+
+
 def test_a_study_of_another_format_is_told_with_its_own_path(lrkit, run_folder):
     folder = run_folder()
     with closing(sqlite3.connect(folder / "study.db")) as study, study:

@@ -44,8 +44,10 @@ def one_line(outcome, code):
         (["tune", "nowhere.py"], "nowhere.py:task"),
         (["tune", "digits", "--device", "warp"], "warp"),
         (["find", "digits", "--rule", "kmim"], "did you mean 'kmin'?"),
-        (["find", "digits", "--low", "1", "--high", "0.1"], "low"),
+        (["find", "digits", "--low", "1", "--high", "0.1"], "low= must be below high=: 1.0 is above 0.1"),
+        (["find", "digits", "--low", "1e-3", "--high", "1e-3"], "low= must be below high=: both are 0.001"),
         (["search", "digits", "--low", "1e-3"], "--low and --high"),
+        (["search", "digits", "--param", "lr=1e-3..1e-3"], "0.001..0.001 does not"),
         (["train", "nowhere.toml", "digits"], "nowhere.toml"),
         (["plot", "cosin(to=0)"], "did you mean 'cosine'?"),
         (["plot", "warmup(3 epochs) >> cosine(to=0)"], "steps_per_epoch"),
@@ -105,6 +107,38 @@ def test_an_empty_data_set_is_said(lrkit, task_file):
     assert "num_samples=0" in line
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "batch_size=8, shuffle=True",
+            "batch_size=100, drop_last=True",
+            "the train loader gives no batch: drop_last=True and fewer samples (64) than one batch",
+        ),
+        (
+            "x, y), batch_size=8, shuffle=True",
+            "x[:0], y[:0]), batch_size=8",
+            "the train loader gives no batch: its data set is empty",
+        ),
+        ("    test=", "    validation=[],\n    test=", "the validation loader gave no batch"),
+        (
+            "TensorDataset(x, y), batch_size=64",
+            "TensorDataset(x[:0], y[:0])",
+            "the test loader gave no batch",
+        ),
+        ("    test=", "    final_train=[],\n    test=", "the final_train loader gave no batch"),
+    ],
+    ids=["train", "train of no samples", "validation", "test", "final_train"],
+)
+def test_a_loader_without_batches_is_named(lrkit, task_file, tmp_path, old, new, words):
+    task = task_file()
+    text = (tmp_path / "tiny.py").read_text()
+    assert old in text
+    (tmp_path / "tiny.py").write_text(text.replace(old, new))
+    assert words in one_line(lrkit("tune", task, "--no-plots", "--out", "run"), 2)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_loss_that_is_never_finite_is_said(lrkit, task_file):
     outcome = lrkit("tune", task_file(value="value * float('nan')"), "--no-plots")
     assert outcome.code in (1, 2)
@@ -160,7 +194,20 @@ def test_ctrl_c_says_how_to_go_on(lrkit, task_file):
 def test_ctrl_c_before_anything_was_written_says_so(lrkit, task_file):
     outcome = lrkit("find", task_file(before="raise KeyboardInterrupt"))
     assert outcome.code == 130
-    assert outcome.err.strip().splitlines()[-1] == "lrkit: interrupted; nothing was written"
+    assert outcome.err.strip().splitlines()[-1] == "lrkit: interrupted before anything was written"
+
+
+def test_ctrl_c_in_a_folder_that_holds_a_study_says_how_to_go_on(lrkit, task_file, tmp_path):
+    """Before the search is at its study again, and before there is a first result."""
+    assert lrkit("search", task_file(), "--no-plots", "--out", "run").code == 0
+    on = "lrkit: interrupted; what was finished is kept: the same command with --out run goes on from there"
+    interrupted = task_file(before="raise KeyboardInterrupt")
+    outcome = lrkit("search", interrupted, "--no-plots", "--out", "run")
+    assert outcome.code == 130
+    assert outcome.err.strip().splitlines()[-1] == on
+    fresh = lrkit("search", interrupted, "--no-plots", "--out", "new")
+    assert fresh.err.strip().splitlines()[-1] == "lrkit: interrupted before anything was written"
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")

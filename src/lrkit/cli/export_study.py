@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from lrkit.cli import options
+from lrkit.errors import StudyError
 
 if TYPE_CHECKING:
     from lrkit.search.trials import Direction
 
 __all__ = ["command"]
+
+_MOST_SHOWN = 12
 
 
 @click.command("export-study")
@@ -58,8 +61,20 @@ def command(
     elif study is not None:
         raise click.UsageError("--study is for a postgresql:// address: a run folder has one study", context)
     else:
-        count = export_study(Path(source), out, direction=direction)
+        folder = Path(source)
+        _refuse_many(folder)
+        count = export_study(folder, out, direction=direction)
     if as_json:
         print_json({"trials": count, "out": str(out)})
     else:
         print(f"{count} trials in {out}; open it with: optuna-dashboard sqlite:///{out}")
+
+
+def _refuse_many(folder: Path) -> None:
+    """Raise StudyError for a folder of studies, such as a comparison's, naming the folder of each: a file holds one."""
+    if (folder / "study.db").exists():
+        return
+    below = [str(study.parent) for study in sorted(folder.glob("*/study.db"))]
+    if below:
+        shown = [*below[:_MOST_SHOWN], *(["..."] if len(below) > _MOST_SHOWN else [])]
+        raise StudyError(f"no study in {folder} itself; name one of those below it: {', '.join(shown)}")

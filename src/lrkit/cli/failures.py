@@ -32,7 +32,7 @@ def explain(error: BaseException, session: Session) -> Failure | None:
     if isinstance(error, click.exceptions.Exit):
         return None
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        return Failure(f"interrupted; {_how_to_go_on(session)}", INTERRUPTED)
+        return Failure(f"interrupted{_how_to_go_on(session)}", INTERRUPTED)
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "lrkit"
         return Failure(f"{_sentence(error.format_message())} ({command} --help)", WRONG_INPUT)
@@ -45,8 +45,8 @@ def explain(error: BaseException, session: Session) -> Failure | None:
 
 def _how_to_go_on(session: Session) -> str:
     if session.folder is None or not session.folder.is_dir():
-        return "nothing was written"
-    return f"what was finished is kept: the same command with --out {session.folder} goes on from there"
+        return " before anything was written"
+    return f"; what was finished is kept: the same command with --out {session.folder} goes on from there"
 
 
 def _code(error: LrkitError) -> int:

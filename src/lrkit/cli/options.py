@@ -77,10 +77,18 @@ schedule_option = click.option(
     help='Schedule of a training, by default "warmup(5%) >> cosine(to=0)"; "... & plateau(patience=5)" adds control.',
 )
 plots_option = click.option("--plots/--no-plots", default=True, help="Write pictures (needs matplotlib).")
+
+
+def _remember_folder(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
+    context.ensure_object(Session).folder = value
+    return value
+
+
 out_option = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
+    callback=_remember_folder,
     help="Run folder; one that has been begun is continued. By default a new one in runs/.",
 )
 

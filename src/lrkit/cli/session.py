@@ -15,4 +15,4 @@ class Session:
     debug: bool = False
     """Whether a failure shows its traceback."""
     folder: Path | None = None
-    """The run folder from which the same command continues, once there is one."""
+    """The run folder from which the same command continues: as soon as it is named, it may be there from before."""
