@@ -78,26 +78,45 @@ def command(folder, task, *args):
     ]
 
 
-@pytest.mark.slow
-def test_workers_give_the_same_answer_and_a_kill_costs_nothing_that_was_finished(task_file, tmp_path):
-    task = task_file(before="import time; time.sleep(0.002)")
-    here = subprocess.run(command("here", task), cwd=tmp_path, capture_output=True, text=True, check=True)
+def under_way(folder, task, *, until):
+    """The command with two workers, in a session of its own, once there is a file `until` in its run folder."""
     process = subprocess.Popen(
-        command("there", task, "--workers", "2"), cwd=tmp_path, stdout=subprocess.DEVNULL
+        command("run", task, "--workers", "2"),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    while not list(tmp_path.glob("there/*/final-*")):
-        assert process.poll() is None, "it ended before it could be killed"
+    while not list(folder.glob(f"run/{until}")):
+        assert process.poll() is None, "it ended before it got so far"
         time.sleep(0.02)
+    return process
+
+
+def finished(folder, *command):
+    """What the whole command prints."""
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def slow_task(task_file):
+    """Slow enough to be hit in its midst."""
+    return task_file(before="import time; time.sleep(0.002)")
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_answer_and_a_kill_costs_nothing_that_was_finished(slow_task, tmp_path):
+    process = under_way(tmp_path, slow_task, until="*/final-*")
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    kept = json.loads((tmp_path / "there" / "comparison.json").read_text())["schedules"]
+    process.communicate()
+    kept = json.loads((tmp_path / "run" / "comparison.json").read_text())["schedules"]
     assert any(one["search"] for one in kept.values())
     time.sleep(1.0)  # for the workers, which leave when they miss the one who started them
-    there = subprocess.run(
-        command("there", task, "--workers", "2"), cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert_same_answer(json.loads(there.stdout), json.loads(here.stdout))
-    after = json.loads((tmp_path / "there" / "comparison.json").read_text())["schedules"]
+    there = finished(tmp_path, *command("run", slow_task, "--workers", "2"))
+    here = finished(tmp_path, *command("alone", slow_task))
+    assert_same_answer(json.loads(there), json.loads(here))
+    after = json.loads((tmp_path / "run" / "comparison.json").read_text())["schedules"]
     for name, one in kept.items():
         assert one["search"] in (None, after[name]["search"]), "a finished search was done again"
 
@@ -110,48 +129,33 @@ def somebody_is_left(group):
     return True
 
 
+def workers_of(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(task_file, tmp_path):
-    task = task_file(before="import time; time.sleep(0.002)")
-    process = subprocess.Popen(
-        command("run", task, "--workers", "2"),
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while not (tmp_path / "run" / "1-down" / "study.db").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(slow_task, tmp_path):
+    process = under_way(tmp_path, slow_task, until="1-down/study.db")
+    everybody = [process.pid, *workers_of(process)]  # workers have groups of their own
+    assert len(everybody) == 3
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert said.strip().count("\n") == 0, said
     assert "--out run" in said
     patience = time.monotonic() + 10  # Python's own helper process leaves a little later
-    while somebody_is_left(process.pid) and time.monotonic() < patience:
+    while any(map(somebody_is_left, everybody)) and time.monotonic() < patience:
         time.sleep(0.05)
-    assert not somebody_is_left(process.pid)
+    assert not any(map(somebody_is_left, everybody))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_worker_that_dies_is_told_and_nothing_that_was_finished_is_lost(task_file, tmp_path):
-    task = task_file(before="import time; time.sleep(0.002)")
-    process = subprocess.Popen(
-        command("run", task, "--workers", "2"),
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not list(tmp_path.glob("run/*/final-*")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    workers = [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+def test_a_worker_that_dies_is_told_and_nothing_that_was_finished_is_lost(slow_task, tmp_path):
+    process = under_way(tmp_path, slow_task, until="*/final-*")
+    workers = workers_of(process)
     assert len(workers) == 2
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
@@ -159,7 +163,7 @@ def test_a_worker_that_dies_is_told_and_nothing_that_was_finished_is_lost(task_f
     assert process.returncode == 1
     assert "died (exit code -9" in said
     assert said.count("\n") == 1
-    subprocess.run(command("run", task), cwd=tmp_path, capture_output=True, check=True)
+    finished(tmp_path, *command("run", slow_task))
 
 
 @pytest.mark.slow

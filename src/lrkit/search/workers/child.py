@@ -1,53 +1,51 @@
-"""The life of a worker process: open the task, train what is asked for, and leave when nobody is there any more."""
+"""The life of a worker process: open what it is sent, do what is asked, and leave when nobody is there any more."""
 
 from __future__ import annotations
 
-import dataclasses
 import multiprocessing
 import os
 import pickle
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from multiprocessing import connection
 from multiprocessing.connection import Connection
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 
-from lrkit.search.states import States
-from lrkit.search.trainer import Trainer
-from lrkit.search.trials import Proposal
-from lrkit.search.workers.messages import Advanced, Done, Failed, Noted, Ready, portable
-from lrkit.search.workers.travel import first_loss
+from lrkit.search.workers.messages import Advanced, Failed, Noted, Ready, portable
+from lrkit.training import Reporter
 
-__all__ = ["work"]
+__all__ = ["Opens", "work"]
+
+Opens = Callable[[Any, Reporter], tuple[object, Callable[[Any], Iterable[object]]]]
+"""From what a worker is sent first, and whom to tell news, to what it says when it is open, and to the function that
+answers an order. It goes to the worker by its name."""
 
 _SECONDS_BETWEEN_NEWS = 0.5
 _SECONDS_BETWEEN_LOOKS = 2.0
 
 
-def work(pipe: Connection, folder: str, threads: int) -> None:
+def work(pipe: Connection, folder: str, threads: int, opens: Opens) -> None:
     """Serve the process at the other end of `pipe` until it closes it, with `threads` of torch in `folder`.
 
-    The first thing that comes is the trainer. Orders are pairs (proposals, states); the answer is their results, news
-    of the training in between, and `Done`; or `Failed` with what the user's code raised, after which the worker leaves.
+    The first thing that comes is for `opens`, all others are orders. What goes back is `Ready`, then the answers to
+    each order with news in between; or `Failed` with what the user's code raised, after which the worker leaves.
     """
     _stand_alone()
     line = _Line(pipe)
     try:
         os.chdir(folder)
         torch.set_num_threads(threads)
-        trainer: Trainer = pipe.recv()
-        line.tell(Ready(first_loss(trainer)))
-        trainer = dataclasses.replace(trainer, reporter=line)
+        told, answers = opens(pipe.recv(), line)
+        line.tell(Ready(told))
         while (order := line.next_order()) is not None:
-            for result in trainer.run(*order):
+            for answer in answers(order):
                 line.flush()
-                line.tell(result)
+                line.tell(answer)
             line.flush()
-            line.tell(Done())
     except BaseException as error:
         line.tell(Failed(portable(error, pickle)))
 
@@ -78,7 +76,7 @@ def _leave() -> NoReturn:
 
 
 class _Line:
-    """The worker's end of the pipe, and the reporter of what it trains: news go out twice a second."""
+    """The worker's end of the pipe, and the reporter of what it does: news go out twice a second."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -93,10 +91,10 @@ class _Line:
         except ConnectionError:
             _leave()
 
-    def next_order(self) -> tuple[Sequence[Proposal], States] | None:
-        """What to train next; None when the driver has closed the pipe."""
+    def next_order(self) -> object | None:
+        """What to do next; None when the driver has closed the pipe."""
         try:
-            order: tuple[Sequence[Proposal], States] = self._pipe.recv()
+            order: object = self._pipe.recv()
         except (EOFError, ConnectionError):
             return None
         return order

@@ -1,4 +1,4 @@
-"""What a worker process tells the one that started it, as plain values; results are sent as they are."""
+"""What a worker process tells the one that started it, as plain values; answers are sent as they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from lrkit.errors import TaskError
 
-__all__ = ["Advanced", "Done", "Failed", "Noted", "Ready", "portable"]
+__all__ = ["Advanced", "Failed", "Noted", "Ready", "portable"]
 
 
 class Pickler(Protocol):
@@ -23,9 +23,9 @@ class Pickler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The task is open; `loss` is that of its first update, nan where it diverged."""
+    """The worker is open, and this is what it had to tell of that."""
 
-    loss: float
+    told: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,6 @@ class Noted:
     """A line that a person should read."""
 
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """All that was asked for is sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,12 @@ Not here: what a worker does (`child`), how the task gets there (`travel`), whic
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from multiprocessing import connection
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from multiprocessing.util import Finalize
-
-import torch
 
 from lrkit.errors import SpecError, TaskError
 from lrkit.search.identity import same_measurement
@@ -22,15 +20,14 @@ from lrkit.search.trainer import Trainer
 from lrkit.search.trials import Proposal, Result
 from lrkit.search.workers.chunks import name_settings, split
 from lrkit.search.workers.messages import Advanced, Failed, Noted, Ready
-from lrkit.search.workers.process import Worker
+from lrkit.search.workers.process import Worker, ended, failed_start, threads_of_each, wait_for_news
 from lrkit.search.workers.travel import first_loss, pack
-from lrkit.training import usable_cores
+from lrkit.training import Reporter
 
 __all__ = ["PoolExecutor"]
 
 ATTEMPTS = 3
 """How often a trial is begun, without a result, before the death of its worker counts as its own doing."""
-_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class PoolExecutor:
@@ -54,8 +51,8 @@ class PoolExecutor:
         self._trainer = trainer
         self._parcel = pack(trainer)
         self._count = workers
-        self._threads = max(1, min(torch.get_num_threads(), usable_cores() // workers))
-        self._workers: list[Worker] = []
+        self._threads = threads_of_each(workers)
+        self._workers: list[Worker[Proposal]] = []
         self._failed_starts = 0
         self._noted: set[str] = set()
         self._first_loss: float | None = None
@@ -92,7 +89,8 @@ class PoolExecutor:
                     waiting.clear()
                 for worker in self._workers:
                     if waiting and worker.idle:
-                        worker.give(waiting.popleft(), states)
+                        chunk = waiting.popleft()
+                        worker.give(chunk, (chunk, states))
                 yield from self._results()
                 yield from self._clear_away(waiting, lost)
         finally:
@@ -106,26 +104,25 @@ class PoolExecutor:
     def _fill(self) -> None:
         while len(self._workers) < self._count:
             # In the list before it lives: whatever interrupts this, it will be ended.
-            self._workers.append(Worker(self._parcel, self._threads))
+            self._workers.append(Worker(self._parcel, _open, threads=self._threads))
             self._workers[-1].start()
 
-    def _remove(self, worker: Worker) -> int:
+    def _remove(self, worker: Worker[Proposal]) -> int:
         status = worker.end()
         self._workers.remove(worker)
         return status
 
     def _results(self) -> Iterator[Result]:
         """Wait for news, not longer than a second, and give the results among them."""
-        lines = [line for worker in self._workers for line in (worker.pipe, worker.sentinel)]
-        connection.wait(lines, timeout=_SECONDS_BETWEEN_LOOKS)
+        wait_for_news(self._workers)
         for worker in list(self._workers):
             yield from self._heard(worker)
 
-    def _heard(self, worker: Worker) -> Iterator[Result]:
+    def _heard(self, worker: Worker[Proposal]) -> Iterator[Result]:
         for message in worker.messages():
             match message:
                 case Result():
-                    worker.take(message)
+                    worker.take(next(p for p in worker.chunk if p.key == message.key))
                     yield message
                 case Advanced(steps, loss, lr):
                     self._trainer.reporter.advance(steps, loss=loss, lr=lr)
@@ -150,7 +147,8 @@ class PoolExecutor:
             status = self._remove(worker)
             if not worker.ready:
                 self._failed_starts += 1
-                _require_start(status, self._failed_starts)
+                if status >= 0 or self._failed_starts >= ATTEMPTS:
+                    raise failed_start(status)
             if worker.chunk:
                 waiting.extendleft(_again(worker.chunk, lost, status, progress=worker.answered > 0))
         self._fill()
@@ -170,12 +168,11 @@ class PoolExecutor:
         )
 
 
-def _require_start(status: int, failures: int) -> None:
-    if status >= 0 or failures >= ATTEMPTS:
-        raise TaskError(
-            f"a worker process {_ended(status)} while it started: what it printed says why; a script that starts "
-            'workers must do so under `if __name__ == "__main__":`, for they import it'
-        )
+def _open(trainer: Trainer, reporter: Reporter) -> tuple[float, Callable[..., Iterable[Result]]]:
+    """The life of a worker: see `Opens`. An order is a pair (proposals, states)."""
+    loss = first_loss(trainer)
+    here = dataclasses.replace(trainer, reporter=reporter)
+    return loss, lambda order: here.run(*order)
 
 
 def _again(
@@ -188,18 +185,14 @@ def _again(
     deaths = 1 if progress else 1 + max(lost.get(proposal, 0) for proposal in chunk)
     if deaths >= ATTEMPTS:
         raise TaskError(
-            f"a worker process {_ended(status)} at each of {ATTEMPTS} attempts to train {name_settings(chunk)}; if "
+            f"a worker process {ended(status)} at each of {ATTEMPTS} attempts to train {name_settings(chunk)}; if "
             "memory is short, fewer workers or smaller batches need less"
         )
     lost.update(dict.fromkeys(chunk, deaths))
     return [(proposal,) for proposal in reversed(chunk)] if deaths == ATTEMPTS - 1 else [chunk]
 
 
-def _ended(status: int) -> str:
-    return f"was killed by signal {-status}" if status < 0 else f"left with status {status}"
-
-
-def _end_all(workers: list[Worker]) -> None:
+def _end_all(workers: list[Worker[Proposal]]) -> None:
     while workers:
         workers[-1].end()
         workers.pop()

@@ -1,38 +1,47 @@
-"""One worker process as the driver sees it: started, given a chunk, listened to, killed; never trusted to live."""
+"""One worker process as its driver sees it: started, given an order, listened to, killed; never trusted to live.
+
+Not here: what a worker does (`child`), what it is given and what becomes of it when it dies (whoever drives it).
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import connection, get_context, resource_tracker
+from typing import Any, Generic, TypeVar
+
+import torch
 
 from lrkit.errors import TaskError
-from lrkit.search.states import States
-from lrkit.search.trials import Proposal, Result
-from lrkit.search.workers.child import work
+from lrkit.search.workers.child import Opens, work
 from lrkit.search.workers.messages import Failed
+from lrkit.training import usable_cores
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "ended", "failed_start", "threads_of_each", "wait_for_news"]
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+_Part = TypeVar("_Part")
 
 
-class Worker:
-    """A process that keeps the trainer in `parcel` open, spawned by `start`.
+class Worker(Generic[_Part]):
+    """A process, spawned by `start`, that opens `parcel` (bytes of pickle) by `opens`; see `work`.
 
-    `ready` is set when it has said so; `chunk` holds what it was given and has not answered, `answered` is how much of
-    it was.
+    `ready` is set when it has said so; `chunk` holds the parts of its order that it has not answered, `answered` is how
+    many of them it has.
     """
 
-    def __init__(self, parcel: bytes, threads: int) -> None:
+    def __init__(self, parcel: bytes, opens: Opens, *, threads: int) -> None:
         context = get_context("spawn")
         self._parcel = parcel
         self.pipe, self._theirs = context.Pipe()
         self.ready = False
-        self.chunk: tuple[Proposal, ...] = ()
+        self.chunk: tuple[_Part, ...] = ()
         self.answered = 0
         self._process = context.Process(
-            target=work, args=(self._theirs, os.getcwd(), threads), name="lrkit-worker"
+            target=work, args=(self._theirs, os.getcwd(), threads, opens), name="lrkit-worker"
         )
 
     def start(self) -> None:
@@ -49,7 +58,7 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        """Whether it may be given a chunk."""
+        """Whether it may be given an order."""
         return self.ready and not self.chunk
 
     @property
@@ -57,15 +66,15 @@ class Worker:
         """Whether the process has ended."""
         return not self._process.is_alive()
 
-    def give(self, chunk: tuple[Proposal, ...], states: States) -> None:
-        """Have it train `chunk`. One that has died in the meantime shows as fallen."""
+    def give(self, chunk: tuple[_Part, ...], order: object) -> None:
+        """Have it carry out `order`, which is about `chunk`. One that has died in the meantime shows as fallen."""
         self.chunk, self.answered = chunk, 0
         with suppress(ConnectionError):
-            self.pipe.send((chunk, states))
+            self.pipe.send(order)
 
-    def take(self, result: Result) -> None:
+    def take(self, part: _Part) -> None:
         """Strike off what is answered."""
-        self.chunk = tuple(proposal for proposal in self.chunk if proposal.key != result.key)
+        self.chunk = tuple(other for other in self.chunk if other != part)
         self.answered += 1
 
     def messages(self) -> Iterator[object]:
@@ -96,6 +105,30 @@ class Worker:
         self.kill()
         self.pipe.close()
         return self._process.exitcode or 0
+
+
+def wait_for_news(workers: Iterable[Worker[Any]]) -> None:
+    """Return when one of them has sent something or has died, after a second at the latest."""
+    lines = [line for worker in workers for line in (worker.pipe, worker.sentinel)]
+    connection.wait(lines, timeout=_SECONDS_BETWEEN_LOOKS)
+
+
+def threads_of_each(workers: int) -> int:
+    """Threads of torch for each of so many: its share of the cores, and not more than this process has."""
+    return max(1, min(torch.get_num_threads(), usable_cores() // workers))
+
+
+def failed_start(status: int) -> TaskError:
+    """What to raise where a worker has died before it was ready."""
+    return TaskError(
+        f"a worker process {ended(status)} while it started: what it printed says why; a script that starts "
+        'workers must do so under `if __name__ == "__main__":`, for they import it'
+    )
+
+
+def ended(status: int) -> str:
+    """How a process went, in words."""
+    return f"was killed by signal {-status}" if status < 0 else f"left with status {status}"
 
 
 @contextmanager
