@@ -18,7 +18,24 @@ from lrkit.search.study import Study
 from lrkit.search.trials import Proposal, Result, Settings, Stop, Values
 from lrkit.training import SILENT, MemberPlan, Population, Reporter, Route, Run, StepInfo, Task
 
-__all__ = ["Trainer", "routed"]
+__all__ = ["SharedGraphs", "Trainer", "routed"]
+
+
+class SharedGraphs:
+    """The latest population of a search: the next one with its values takes over what was traced or compiled for it."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[Values, Population] | None = None
+
+    def of(self, values: Values, route: Route | None) -> Population | None:
+        """The population to take them from; None where it had other values, or is trained by another route."""
+        if self._latest is None or self._latest[0] != values or self._latest[1].route != route:
+            return None
+        return self._latest[1]
+
+    def keep(self, values: Values, population: Population) -> None:
+        """Offer those of `population` from now on, and let go of the ones before."""
+        self._latest = values, population
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +44,7 @@ class Trainer:
 
     A replicate (another seed) holds out another part of the data too: the answer is for the task, not for one choice
     of samples. route: how trials that begin and end together are trained; None and "loop" train one after the other.
+    graphs: what its populations share, with those of whatever `replace` makes of it; they stay in this process.
     """
 
     task: Task
@@ -35,8 +53,7 @@ class Trainer:
     device: str | None = None
     reporter: Reporter = SILENT
     route: Route | None = None
-    alike: dict[Values, Population] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """The latest population by its values: the next one takes over its graphs. It stays in this process."""
+    graphs: SharedGraphs = field(default_factory=SharedGraphs, repr=False, compare=False)
 
     def run(
         self, proposals: Sequence[Proposal], states: States, *, deadline: float = math.inf
@@ -66,14 +83,13 @@ class Trainer:
         first = proposals[0]
         task, plan = self.setting(first.seed, first.values)
         members = [MemberPlan(plan.with_lr(p.lr), p.seed) for p in proposals]
-        like = self.alike.get(first.values)
-        if like is not None and like.route == self.route:
+        like = self.graphs.of(first.values, self.route)
+        if like is not None:
             return Population(task, members, device=self.device, like=like)
         population = Population(
             task, members, device=self.device, route=self.route, expected_steps=expected_steps
         )
-        self.alike.clear()
-        self.alike[first.values] = population
+        self.graphs.keep(first.values, population)
         return population
 
     def _alone(self, proposal: Proposal, known: dict[str, Any] | None, states: States) -> Result:
@@ -171,9 +187,7 @@ def routed(trainer: Trainer, study: Study, method: Method, settings: Settings) -
             return Route(name="loop", reason="trials begin one at a time").to_dict()
         return trainer.population(together, expected_steps=settings.budget).route.to_dict()
 
-    chosen = dataclasses.replace(trainer, route=Route.from_dict(study.once("route", choose)))
-    chosen.alike.update(trainer.alike)
-    return chosen
+    return dataclasses.replace(trainer, route=Route.from_dict(study.once("route", choose)))
 
 
 def _company(proposal: Proposal, known: dict[str, Any] | None) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -82,22 +83,27 @@ class RayExecutor:
     def run(
         self, proposals: Sequence[Proposal], states: States, *, deadline: float = math.inf
     ) -> Generator[Result]:
-        """Train the proposals on Ray, where all begin at once; results come chunk by chunk. See `Executor`.
+        """Train the proposals on Ray; results come chunk by chunk, with a deadline trial by trial. See `Executor`.
 
         Raises what the user's code raises, with the worker's traceback as a note, and TaskError for a chunk under
         which workers die again and again.
         """
-        chunks = split(proposals, self._slots()) if time.monotonic() < deadline else []
-        while len(self._actors) < len(chunks):
-            self._actors.append(self._hire())
+        room = self._slots()
+        waiting = deque(split(proposals, room if deadline == math.inf else len(proposals)))
         pending: dict[Any, tuple[tuple[Proposal, ...], Any]] = {}
+        idle = list(self._actors)
         try:
-            for chunk, actor in zip(chunks, self._actors, strict=False):
-                pending[actor.train.remote(self._parcel, chunk, _packed(chunk, states))] = chunk, actor
-            while pending:
-                done, _ = self._ray.wait(list(pending), num_returns=1)
-                answer = self._answer(done[0], pending[done[0]][0])
-                del pending[done[0]]
+            while True:
+                if time.monotonic() >= deadline:
+                    waiting.clear()
+                while waiting and len(pending) < room:
+                    chunk, actor = waiting.popleft(), idle.pop() if idle else self._hired()
+                    pending[actor.train.remote(self._parcel, chunk, _packed(chunk, states))] = chunk, actor
+                if not pending:
+                    return
+                (done,), _ = self._ray.wait(list(pending), num_returns=1)
+                answer = self._answer(done, pending[done][0])
+                idle.append(pending.pop(done)[1])
                 self._note(answer.notes)
                 for result, state in answer.results:
                     if state is not None:
@@ -118,6 +124,10 @@ class RayExecutor:
             self._ray.shutdown()
             with suppress(ValueError, TypeError):  # not in the main thread, or not set from Python
                 signal.signal(signal.SIGTERM, self._before)
+
+    def _hired(self) -> Any:
+        self._actors.append(self._hire())
+        return self._actors[-1]
 
     def _answer(self, reference: Any, chunk: tuple[Proposal, ...]) -> Answer:
         errors = self._ray.exceptions
@@ -153,8 +163,8 @@ class RayExecutor:
 
     def _put_parcel(self) -> Any:
         trainer = self._trainer
-        rest = {part.name: getattr(trainer, part.name) for part in dataclasses.fields(trainer) if part.init}
-        del rest["task"], rest["reporter"]
+        rest = {part.name: getattr(trainer, part.name) for part in dataclasses.fields(trainer)}
+        del rest["task"], rest["reporter"], rest["graphs"]
         if self._gpus:
             rest["device"] = "cuda"  # Ray shows each chunk its own GPU as the only one
         parcel = Parcel(type(trainer.task), task_parts(trainer.task), rest, self._cpus)

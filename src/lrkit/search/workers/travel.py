@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lrkit.errors import TaskError
-from lrkit.search.trainer import Trainer
+from lrkit.search.trainer import SharedGraphs, Trainer
 from lrkit.training import SILENT, Run, Task, load_task
 
 __all__ = ["first_loss", "pack", "require_travel", "task_parts"]
@@ -30,12 +30,12 @@ _REMEDY = (
 
 
 def pack(trainer: Trainer) -> bytes:
-    """`trainer` without its reporter, for `send_bytes` on a pipe, at whose other end `recv` gives it.
+    """`trainer` without its reporter and its graphs, for `send_bytes` on a pipe, at whose other end `recv` gives it.
 
     Raises TaskError naming the part that cannot travel; `recv` raises what importing the task raises there.
     """
     try:
-        return _packed(dataclasses.replace(trainer, reporter=SILENT))
+        return _packed(dataclasses.replace(trainer, reporter=SILENT, graphs=SharedGraphs()))
     except _CANNOT as error:
         raise TaskError(_told(trainer.task, error)) from error
 
