@@ -20,7 +20,7 @@ from lrkit.range_test import RangeTest, find_lr
 from lrkit.schedule import Schedule
 from lrkit.search.driver import Executor, drive
 from lrkit.search.identity import plan_identity, same_measurement
-from lrkit.search.limits import Limits
+from lrkit.search.limits import SWEPT, Limits
 from lrkit.search.locking import WriterLock
 from lrkit.search.loss_curves import LossCurves
 from lrkit.search.methods.registry import chosen_method, usual_trainings
@@ -38,8 +38,6 @@ from lrkit.training import SILENT, Reporter, Run, Task, choose_device, default_p
 
 __all__ = ["search_lr"]
 
-SWEPT = (1e-5, 1.0)
-"""The range test's rates at first; it goes on by itself where the answer lies outside."""
 # As wide as a range test's bracket usually is: what a method needs is asked with it before there is a real one.
 _USUAL_BRACKET = (1e-3, 4e-2)
 BLIND_DECADES = 3.2

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 from lrkit.errors import SpecError, StudyError
 from lrkit.range_test import RangeTest
+from lrkit.range_test.grid import LEAST_STEPS
 from lrkit.search.methods.auto import least_budget
 
-__all__ = ["Limits"]
+__all__ = ["REPEATS", "SWEPT", "Limits", "sweep_length"]
 
-LEAST_SWEEP, MOST_SWEEP = 20, 100
+SWEPT = (1e-5, 1.0)
+"""The range test's rates at first; it goes on by itself where the answer lies outside."""
+LEAST_SWEEP, MOST_SWEEP = LEAST_STEPS, 100
 """Updates of one sweep: fewer cannot be read, and more move its lowest point by less than the bracket allows for."""
 SWEEPS_SHARE = 0.35
 """What all sweeps may take together, in trainings, where nothing goes wrong."""
 REPEATS = 3
+"""Sweeps of a range test whose budget holds so many."""
 # How often its sweep's updates a range test takes at worst, when it has to begin lower, twice, and go on
 # higher.
 _WORST = {1: 5.2, REPEATS: 9.6}
@@ -62,10 +66,15 @@ class Limits:
         return cls(budget, *_sweeps(steps, budget - least_budget(steps)))
 
 
+def sweep_length(steps: int, repeats: int) -> int:
+    """Updates of each of `repeats` sweeps before trainings of `steps` updates, whatever budget there is."""
+    return min(MOST_SWEEP, max(LEAST_SWEEP, int(SWEEPS_SHARE * steps / repeats)))
+
+
 def _sweeps(steps: int, spare: int) -> tuple[int, int]:
     """Three sweeps where each can have at least twice what a sweep needs, else one."""
     for repeats, least in ((REPEATS, 2 * LEAST_SWEEP), (1, LEAST_SWEEP)):
-        sweep = min(MOST_SWEEP, int(SWEEPS_SHARE * steps / repeats), int(spare / _WORST[repeats]))
+        sweep = min(sweep_length(steps, repeats), int(spare / _WORST[repeats]))
         if sweep >= least:
             return sweep, repeats
     return LEAST_SWEEP, 1

@@ -15,7 +15,7 @@ from lrkit.plan import Plan
 from lrkit.plot import save_figure
 from lrkit.range_test import find_lr
 from lrkit.search.identity import plan_identity
-from lrkit.search.limits import Limits
+from lrkit.search.limits import REPEATS, SWEPT, Limits, sweep_length
 from lrkit.search.locking import WriterLock
 from lrkit.training import SILENT, Reporter, Run, Task, choose_device, load_task
 from lrkit.tuning.comparing.course import Course, final_seeds, parts_of, ready_jobs
@@ -30,9 +30,6 @@ __all__ = ["compare_schedules"]
 
 TRAININGS = 5
 """Trainings that each search may cost by default."""
-SWEPT, SWEEPS = (1e-5, 1.0), 3
-MOST_SWEPT, LEAST_SWEPT, SWEEPS_SHARE = 100, 20, 0.4
-"""Updates of one sweep of the range test, and what all of them may take together, in trainings."""
 
 
 def compare_schedules(
@@ -214,13 +211,12 @@ def _resolved(
 
 
 def _range_test(task: Task, length: int, *, device: str | None, reporter: Reporter) -> dict[str, Any]:
-    swept = max(LEAST_SWEPT, min(MOST_SWEPT, int(SWEEPS_SHARE * length / SWEEPS)))
     found = find_lr(
         task,
         low=SWEPT[0],
         high=SWEPT[1],
-        steps=swept,
-        repeats=SWEEPS,
+        steps=sweep_length(length, REPEATS),
+        repeats=REPEATS,
         seed=task.seed,
         device=device,
         reporter=reporter,
