@@ -7,18 +7,34 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lrkit.errors import StudyError
 from lrkit.plan import Plan
 
-__all__ = ["differing_settings", "plan_identity", "same_measurement"]
+__all__ = ["plan_identity", "require_format", "require_settings", "same_measurement"]
 
 _SAME = 1e-4
 """Two measurements of one model agree to this part, whatever the number of threads; other data or code do not."""
 
 
-def differing_settings(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """What differs between two settings, as plain data, in words for the user; empty where nothing does."""
+def require_format(where: object, there: object, here: int) -> None:
+    """Raise StudyError where what is kept there has another format than the one that is read here."""
+    if there != here:
+        raise StudyError(f"{where} has format {there!r}; this lrkit reads format {here}")
+
+
+def require_settings(
+    where: object, there: Mapping[str, Any], here: Mapping[str, Any], *, of: str = "search", choose: str
+) -> None:
+    """Raise StudyError that names what differs between two settings, plain data as JSON gives it, if anything does.
+
+    `of` is what they are the settings of, `choose` what to choose another of.
+    """
     names = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
-    return ", ".join(f"{name} was {there.get(name)!r:.80}, now {here.get(name)!r:.80}" for name in names)
+    if names:
+        told = ", ".join(
+            f"{name} was {there.get(name)!r:.120}, now {here.get(name)!r:.120}" for name in names
+        )
+        raise StudyError(f"{where} belongs to a {of} with other settings: {told}; choose another {choose}")
 
 
 def same_measurement(a: float, b: float) -> bool:

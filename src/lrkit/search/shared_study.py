@@ -16,15 +16,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lrkit.errors import SpecError, StudyError
-from lrkit.search.identity import differing_settings
+from lrkit.search.identity import require_format, require_settings
 from lrkit.search.optuna_trials import from_trial, quiet_optuna, to_trial
 from lrkit.search.shared_claims import Desk, lock_tables, make_tables
 from lrkit.search.shared_database import Database, within
 from lrkit.search.space import Space
+from lrkit.search.study import Study
 from lrkit.search.trials import Direction, Proposal, Result, TrialKey
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def study_name(task: str, name: str = "") -> str:
     return f"{task}: {name}" if name else task
 
 
-class SharedStudy:
+class SharedStudy(Study):
     """The `Study` called `name` in the database at `storage` (`postgresql://...`); whoever opens it again, or beside
     others, with equal `settings` (plain data) takes part in it.
 
@@ -106,14 +106,6 @@ class SharedStudy:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> SharedStudy:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def results(self) -> tuple[Result, ...]:
         """All results, in the order in which they were added by whatever driver."""
@@ -190,13 +182,9 @@ class SharedStudy:
     def _check(self, settings: Mapping[str, Any]) -> None:
         text = json.dumps(dict(settings))
         format, known = self._transact(lambda connection: self._desk.settings(connection, FORMAT, text))
-        if format != FORMAT:
-            raise StudyError(f"the study {self.name!r} has format {format}; this lrkit reads format {FORMAT}")
-        there, here = json.loads(known), json.loads(text)
-        if told := differing_settings(there, here):
-            raise StudyError(
-                f"the study {self.name!r} belongs to a search with other settings: {told}; choose another name"
-            )
+        where = f"the study {self.name!r}"
+        require_format(where, format, FORMAT)
+        require_settings(where, json.loads(known), json.loads(text), choose="name")
 
     def _read(self, connection: Connection) -> None:
         self._seen = self._desk.state(connection)

@@ -14,14 +14,14 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from lrkit.errors import StudyError
 from lrkit.files import make_folder
-from lrkit.search.identity import differing_settings
+from lrkit.search.identity import require_format, require_settings
 from lrkit.search.journal import set_journal
 from lrkit.search.locking import WriterLock
+from lrkit.search.study import Study
 from lrkit.search.trials import Proposal, Result
 
 __all__ = ["FORMAT", "SqliteStudy"]
@@ -43,7 +43,7 @@ create table results (
 _COLUMNS = "lr, seed, steps, objective, diverged, cost, seconds, metrics, vals"
 
 
-class SqliteStudy:
+class SqliteStudy(Study):
     """A `Study` in `folder`, or in memory with None; opened again for the same `settings`, it is continued.
 
     `settings` are plain data; a study made under others is refused with what differs. `journal_note` says
@@ -65,14 +65,6 @@ class SqliteStudy:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> SqliteStudy:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def results(self) -> tuple[Result, ...]:
         """All results, in the order in which they were added."""
@@ -172,15 +164,10 @@ class SqliteStudy:
                 }
         except StudyError as error:
             raise StudyError(f"{self._path} is no study of lrkit: {error}; choose another folder") from error
-        if meta.get("format") != FORMAT:
-            raise StudyError(
-                f"{self._path} has format {meta.get('format')!r}; this lrkit reads format {FORMAT}"
-            )
-        there, here = meta["settings"], json.loads(json.dumps(dict(settings)))
-        if told := differing_settings(there, here):
-            raise StudyError(
-                f"{self._path} belongs to a search with other settings: {told}; choose another folder"
-            )
+        require_format(self._path, meta.get("format"), FORMAT)
+        require_settings(
+            self._path, meta["settings"], json.loads(json.dumps(dict(settings))), choose="folder"
+        )
 
     def _remove(self) -> None:
         """Take away a file that was begun and came to nothing."""

@@ -8,7 +8,7 @@ driver at a time: by the only one there is, or by the one that claimed it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from lrkit.search.trials import Proposal, Result
 
@@ -16,7 +16,13 @@ __all__ = ["Study"]
 
 
 class Study(Protocol):
-    """The finished part of one search: results and documents."""
+    """The finished part of one search: results and documents. As a context it closes at the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def results(self) -> tuple[Result, ...]:
         """All results, in the order in which they were added."""

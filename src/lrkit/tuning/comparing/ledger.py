@@ -13,7 +13,7 @@ import msgspec
 
 from lrkit.errors import StudyError
 from lrkit.files import atomic_write, json_text
-from lrkit.search.identity import same_measurement
+from lrkit.search.identity import require_format, require_settings, same_measurement
 from lrkit.tuning.comparing.jobs import Job, SearchJob
 
 __all__ = ["FILE", "VERSION", "Final", "Ledger", "Progress"]
@@ -118,9 +118,7 @@ class Ledger:
     def _read(self) -> _Document:
         try:
             raw = msgspec.json.decode(self._path.read_bytes())
-            version = raw.get("version") if isinstance(raw, dict) else None
-            if version != VERSION:
-                raise StudyError(f"{self._path} has format {version!r}; this lrkit reads format {VERSION}")
+            require_format(self._path, raw.get("version") if isinstance(raw, dict) else None, VERSION)
             document = msgspec.convert(raw, _Document)
         except OSError as error:
             raise StudyError(f"cannot read {self._path}: {error.strerror or error}") from error
@@ -128,13 +126,5 @@ class Ledger:
             raise StudyError(
                 f"{self._path} is no comparison of lrkit: {error}; choose another folder"
             ) from error
-        there, here = document.settings, self._settings
-        differing = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
-        if differing:
-            told = ", ".join(
-                f"{key} was {there.get(key)!r:.120}, now {here.get(key)!r:.120}" for key in differing
-            )
-            raise StudyError(
-                f"{self._path} belongs to a comparison with other settings: {told}; choose another folder"
-            )
+        require_settings(self._path, document.settings, self._settings, of="comparison", choose="folder")
         return document
