@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lrkit.search.driver import Executor, drive
+from lrkit.search.methods import Method
 from lrkit.search.methods.auto import AUTO
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.states import FileStates, States
@@ -35,7 +36,13 @@ def comparable(results: Iterable[Result]) -> list[tuple[Any, ...]]:
 
 
 def searched(
-    executor: Executor, trainer: Trainer, folder: Path, *, disturb: Callable[[], None] = lambda: None
+    executor: Executor,
+    trainer: Trainer,
+    folder: Path,
+    *,
+    method: Method = AUTO,
+    trainings: float = 24,
+    disturb: Callable[[], None] = lambda: None,
 ) -> tuple[Stop, list[tuple[Any, ...]]]:
     """A whole search by `executor`: why it stopped, and its results. `disturb` is called before each is awaited."""
 
@@ -56,7 +63,7 @@ def searched(
             executor.close()
 
     steps = trainer.plan.horizon.steps
-    settings = Settings(steps=steps, budget=24 * steps, low=1e-4, high=1e-1)
+    settings = Settings(steps=steps, budget=int(trainings * steps), low=1e-4, high=1e-1)
     with SqliteStudy(folder, {}) as study:
-        stop = drive(AUTO, settings, study, FileStates(folder / "trials"), Disturbed())
+        stop = drive(method, settings, study, FileStates(folder / "trials"), Disturbed())
         return stop, comparable(study.results())
