@@ -76,12 +76,7 @@ class _AfterDashes(click.Command):
     help="Epochs (with --steps: steps; without a length: runs) that all trials may take. By default a third of a "
     "training for every 0.4 decades of the lr's range, and six whole ones for each parameter.",
 )
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="S",
-    help="Start no further trial after so many seconds.",
-)
+@options.seconds_option
 @click.option(
     "--method",
     metavar="NAME",

@@ -22,6 +22,7 @@ __all__ = [
     "plots_option",
     "schedule_option",
     "search_options",
+    "seconds_option",
     "seed_option",
 ]
 
@@ -77,6 +78,12 @@ schedule_option = click.option(
     help='Schedule of a training, by default "warmup(5%) >> cosine(to=0)"; "... & plateau(patience=5)" adds control.',
 )
 plots_option = click.option("--plots/--no-plots", default=True, help="Write pictures (needs matplotlib).")
+seconds_option = click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Start no further trial after so many seconds.",
+)
 
 
 def _remember_folder(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
@@ -106,12 +113,6 @@ def length_options(command: _Command) -> _Command:
 
 def budget_options(command: _Command) -> _Command:
     """`--budget` in updates and `--seconds` of wall time."""
-    seconds = click.option(
-        "--seconds",
-        type=click.FloatRange(min=0, min_open=True),
-        metavar="S",
-        help="Start no further trial after so many seconds.",
-    )
     budget = click.option(
         "--budget",
         type=click.IntRange(min=1),
@@ -119,7 +120,7 @@ def budget_options(command: _Command) -> _Command:
         help="Updates that the search may spend; by default eight trainings' worth, eight more for each "
         "--param beside lr; for a grid 32 rates' worth, three times as much for each.",
     )
-    return budget(seconds(command))
+    return budget(seconds_option(command))
 
 
 def _space(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
