@@ -411,3 +411,34 @@ class TestTraining:
     def test_an_empty_record_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match="no steps"):
             training_figure(self.record(tmp_path, []))
+
+    def test_the_final_test_is_told_and_marked_at_the_end(self, tmp_path):
+        metrics = {2: {"validation loss": 0.7, "validation accuracy": 0.5}}
+        results = {"validation loss": 0.7, "test loss": 0.65, "test accuracy": 0.91, "test f1": 0.8}
+        figure = training_figure(self.record(tmp_path, [1.0, 0.9, 0.8], metrics), results=results)
+        losses, accuracy, _ = figure.axes
+        assert losses.get_title(loc="left") == "test loss 0.65,   test accuracy 0.91,   test f1 0.8"
+        for ax, name, value in ((losses, "test loss", 0.65), (accuracy, "test accuracy", 0.91)):
+            (mark,) = labelled(ax, name)
+            assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([2], [value])
+            assert ax.get_ylim()[0] < value < ax.get_ylim()[1]
+        assert [text.get_text() for text in losses.texts] == ["test 0.65", "0.7"]
+        assert "test loss" in [text.get_text() for text in losses.get_legend().get_texts()]
+
+    @pytest.mark.parametrize("results", [None, {}, {"validation loss": 0.7}])
+    def test_without_a_test_nothing_is_claimed(self, tmp_path, results):
+        figure = training_figure(self.record(tmp_path, [1.0, 0.9]), results=results)
+        assert not figure.axes[0].get_title(loc="left")
+        assert not figure.axes[0].texts
+
+    def test_a_test_that_is_not_finite_is_told_and_not_drawn(self, tmp_path):
+        figure = training_figure(self.record(tmp_path, [1.0, 0.9]), results={"test loss": math.nan})
+        assert figure.axes[0].get_title(loc="left") == "test loss nan"
+        assert not labelled(figure.axes[0], "test loss")
+        figure.draw_without_rendering()
+
+    @pytest.mark.parametrize("apart", [0.0, 1e-6, 0.3, -0.3])
+    def test_values_at_the_end_do_not_run_into_each_other(self, tmp_path, apart):
+        metrics = {1: {"validation loss": 0.9, "other loss": 0.9 + apart / 2}}
+        record = self.record(tmp_path, [1.0, 0.9], metrics)
+        assert not overlapping(training_figure(record, results={"test loss": 0.9 + apart}))

@@ -57,11 +57,11 @@ def command(
     from lrkit.cli.answers import show_search
     from lrkit.cli.loading import given_task
     from lrkit.cli.screen import out_console, print_json, reporting
-    from lrkit.plot import save_figure
     from lrkit.search import search_lr
-    from lrkit.training import default_plan
+    from lrkit.training import check_task, default_plan
     from lrkit.tuning import answer_plan
-    from lrkit.tuning.pictures import check_pictures
+    from lrkit.tuning.pictures import check_pictures, draw_search_pictures
+    from lrkit.tuning.reports import answer_data, asked_settings, write_report
 
     if (low is None) != (high is None):
         raise click.UsageError("give --low and --high, or neither", click.get_current_context())
@@ -70,13 +70,24 @@ def command(
     with reporting(as_json=as_json) as reporter:
         loaded = given_task(task, data=data, device=device, seed=seed)
         start = default_plan(loaded, schedule=schedule, epochs=epochs, steps=steps)
+        bracket = None if low is None or high is None else (low, high)
+        settings = asked_settings(
+            start,
+            method=how["method"],
+            space=how["space"],
+            bracket=bracket,
+            budget=budget,
+            seconds=seconds,
+            seed=loaded.seed,
+        )
+        checked = check_task(loaded)
         session.folder = folder = new_run_folder(task) if out is None else out
         search = search_lr(
             loaded,
             plan=start,
             budget=budget,
             seconds=seconds,
-            bracket=None if low is None or high is None else (low, high),
+            bracket=bracket,
             seed=loaded.seed,
             out=folder,
             device=device,
@@ -85,8 +96,10 @@ def command(
         )
         plan = answer_plan(loaded, start, search, device=device)
         plan.save(folder / "plan.toml")
+        answer = answer_data(search, plan, unscaled_groups=checked.unscaled_groups, out=folder)
+        write_report(folder, answer, search, settings)
         if plots:
-            save_figure(search.plot(), folder / "search.png")
+            draw_search_pictures(folder, search)
     if as_json:
         print_json(
             {

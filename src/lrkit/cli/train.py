@@ -52,7 +52,7 @@ def command(
     from lrkit.cli.loading import given_task
     from lrkit.cli.screen import out_console, print_json, reporting
     from lrkit.training import final_part, train
-    from lrkit.tuning.pictures import check_pictures
+    from lrkit.tuning.pictures import check_pictures, draw_training_picture
 
     if plots:
         check_pictures()
@@ -64,7 +64,7 @@ def command(
         result = train(loaded, plan, seed=seed, data=part, out=folder, device=device, reporter=reporter)
         plan.save(folder / "plan.toml")
         if plots:
-            _draw(folder)
+            draw_training_picture(folder, result.metrics)
     if as_json:
         print_json(
             {
@@ -82,10 +82,3 @@ def command(
         show_training(out_console(), result, plan, folder, task)
     if result.diverged:
         raise NoAnswer(f"the loss is not finite at step {result.steps}: lower the plan's lr")
-
-
-def _draw(folder: Path) -> None:
-    from lrkit.plot import save_figure, training_figure
-    from lrkit.records import read_record
-
-    save_figure(training_figure(read_record(folder / "record.jsonl")), folder / "training.png")

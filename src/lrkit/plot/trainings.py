@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from lrkit.plot.rates import rate_text
 from lrkit.plot.style import (
     BLUE,
+    GREEN,
     GREY,
     INK,
     LABEL_SIZE,
@@ -30,29 +33,48 @@ if TYPE_CHECKING:
 __all__ = ["training_figure"]
 
 _PANEL_INCHES = {"loss": 2.5, "metric": 1.25, "lr": 1.25}
+_LINE_INCHES = 0.16
+_TEST = "test "
 
 
-def training_figure(record: Record, *, groups: Sequence[str] = ()) -> Figure:
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The last value of a line, or a value at the end, to be told beside the panel."""
+
+    value: float
+    colour: str
+    before: str = ""
+
+
+def training_figure(
+    record: Record, *, groups: Sequence[str] = (), results: Mapping[str, float] | None = None
+) -> Figure:
     """Panels over one axis of steps: losses, a panel for each metric that is none, the learning rates.
 
     The first has the loss of every update, its moving average, and every metric that is a loss itself.
     The loss axis is logarithmic when all losses are positive and span more than a factor of 20. Updates
     without a finite loss are marked at the upper edge. `groups` names the parameter groups; without it they
-    are numbered, and groups with the same rates share a line. Raises ValueError for a record without a step.
+    are numbered, and groups with the same rates share a line. `results` are the final figures, as `train` gives them
+    in `metrics`: those that begin with "test" are told above the panels, and are diamonds at the end of the panel of
+    their kind where there is one. Raises ValueError for a record without a step.
     """
     if not len(record.steps):
         raise ValueError("this record has no steps: nothing to draw")
     losses = {name: points for name, points in record.metrics.items() if name.endswith("loss")}
     others = {name: points for name, points in record.metrics.items() if name not in losses}
     heights = [_PANEL_INCHES["loss"], *[_PANEL_INCHES["metric"]] * len(others), _PANEL_INCHES["lr"]]
-    figure = new_figure(7.0, sum(heights) + 0.45)
+    tested = {name: float(value) for name, value in (results or {}).items() if name.startswith(_TEST)}
+    figure = new_figure(7.0, sum(heights) + (0.7 if tested else 0.45))
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     stop = int(record.steps[-1]) + 1
     panels = [figure.add_subplot(grid[index]) for index in range(len(heights))]
-    _draw_losses(panels[0], record, losses)
-    for ax, (name, (steps, values)) in zip(panels[1:-1], others.items(), strict=True):
-        dress(ax, ylabel=name)
-        _draw_metric(ax, steps, values, VERMILLION)
+    _draw_losses(panels[0], record, losses, {n: v for n, v in tested.items() if n.endswith("loss")})
+    for ax, (name, points) in zip(panels[1:-1], others.items(), strict=True):
+        same = _TEST + name.partition(" ")[2]
+        _draw_measured(ax, name, points, {same: tested[same]} if same in tested else {}, stop - 1)
+    if tested:
+        words = ",   ".join(f"{name} {value:.4g}" for name, value in tested.items())
+        panels[0].set_title(words, loc="left", fontsize=LABEL_SIZE + 0.5, color=GREEN, parse_math=False)
     _draw_rates(panels[-1], record, groups)
     for ax in panels:
         step_axis(ax, stop)
@@ -62,7 +84,12 @@ def training_figure(record: Record, *, groups: Sequence[str] = ()) -> Figure:
     return figure
 
 
-def _draw_losses(ax: Axes, record: Record, losses: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+def _draw_losses(
+    ax: Axes,
+    record: Record,
+    losses: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    tested: Mapping[str, float],
+) -> None:
     dress(ax, ylabel="loss")
     steps, values = np.asarray(record.steps), np.asarray(record.losses, dtype=float)
     finite = np.isfinite(values)
@@ -87,29 +114,71 @@ def _draw_losses(ax: Axes, record: Record, losses: Mapping[str, tuple[np.ndarray
             transform=ax.get_xaxis_transform(),
             label="not finite",
         )
-    for name, (at, points) in losses.items():
-        _draw_metric(ax, at, points, VERMILLION)
-        ax.lines[-1].set_label(name)
-    _loss_scale(ax, [values[finite], *[points[np.isfinite(points)] for _, points in losses.values()]])
+    ends = [
+        *(_draw_metric(ax, name, at, points) for name, (at, points) in losses.items()),
+        *(_draw_test(ax, name, int(steps[-1]), value) for name, value in tested.items()),
+    ]
+    shown = [values[finite], *(points[np.isfinite(points)] for _, points in losses.values())]
+    _loss_scale(ax, [*shown, np.array([value for value in tested.values() if np.isfinite(value)])])
+    _name_ends(ax, ends, _PANEL_INCHES["loss"])
     words = [("training, each update", SKY, "-"), ("training, moving average", BLUE, "-")]
-    name_lines(ax, [*words, *((name, VERMILLION, "-") for name in losses)], corner="upper right")
+    words += [(name, VERMILLION, "-") for name in losses]
+    words += [(name, GREEN, "D") for name, value in tested.items() if np.isfinite(value)]
+    name_lines(ax, words, corner="upper right")
 
 
-def _draw_metric(ax: Axes, steps: Sequence[int] | np.ndarray, values: np.ndarray, colour: str) -> None:
+def _draw_measured(
+    ax: Axes, name: str, points: tuple[np.ndarray, np.ndarray], tested: Mapping[str, float], last: int
+) -> None:
+    dress(ax, ylabel=name)
+    ends = [_draw_metric(ax, name, *points), *(_draw_test(ax, n, last, v) for n, v in tested.items())]
+    _name_ends(ax, ends, _PANEL_INCHES["metric"])
+
+
+def _draw_metric(ax: Axes, name: str, steps: np.ndarray, values: np.ndarray) -> _End | None:
     marker = "o" if len(steps) <= 60 else None
-    ax.plot(steps, values, color=colour, linewidth=1.3, marker=marker, markersize=3, zorder=4)
+    ax.plot(steps, values, color=VERMILLION, linewidth=1.3, marker=marker, markersize=3, zorder=4, label=name)
     finite = np.flatnonzero(np.isfinite(values))
-    if finite.size:
-        # The last value in words: it is what a reader looks for, and an axis gives two digits of it.
-        at, value = steps[finite[-1]], float(values[finite[-1]])
+    return _End(float(values[finite[-1]]), VERMILLION) if finite.size else None
+
+
+def _draw_test(ax: Axes, name: str, step: int, value: float) -> _End | None:
+    if not np.isfinite(value):
+        return None
+    ax.plot(
+        [step],
+        [value],
+        "D",
+        color=GREEN,
+        markersize=5,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        zorder=5,
+        label=name,
+        clip_on=False,
+    )
+    return _End(value, GREEN, "test ")
+
+
+def _name_ends(ax: Axes, ends: Sequence[_End | None], inches: float) -> None:
+    """Values in words at the right edge, one above the other where they are close: what a reader looks for, and an
+    axis gives two digits of it. The panel is about `inches` high, and its scale is settled.
+    """
+    free = -math.inf
+    for end in sorted((end for end in ends if end is not None), key=lambda end: end.value):
+        ax.get_ylim()  # settles a scale that is still to be found from the data
+        _, height = (ax.transScale + ax.transLimits).transform((0.0, end.value))
+        height = max(float(height), free)
+        free = height + _LINE_INCHES / inches
         ax.annotate(
-            f"{value:.4g}",
-            (at, value),
+            f"{end.before}{end.value:.4g}",
+            (1.0, height),
+            xycoords="axes fraction",
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
             fontsize=LABEL_SIZE,
-            color=colour,
+            color=end.colour,
             annotation_clip=False,
         )
 

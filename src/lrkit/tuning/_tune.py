@@ -5,19 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-import lrkit
-from lrkit.errors import StudyError
-from lrkit.files import atomic_write, json_text, make_folder
+from lrkit.files import atomic_write, make_folder
 from lrkit.plan import Evidence, Plan
 from lrkit.range_test import RangeTest
 from lrkit.schedule import Schedule
@@ -36,7 +30,8 @@ from lrkit.training import (
     final_part,
     train,
 )
-from lrkit.tuning.pictures import check_pictures, draw_pictures
+from lrkit.tuning.pictures import check_pictures, draw_search_pictures, draw_training_picture
+from lrkit.tuning.reports import answer_data, asked_settings, versions, write_report
 
 __all__ = ["Tuning", "answer_plan", "tune"]
 
@@ -90,25 +85,10 @@ class Tuning:
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as plain data: what `lrkit tune --json` prints."""
-        search = self.search
-        return {
-            "lr": search.lr,
-            "interval": list(search.interval),
-            "good": list(search.good),
-            "values": dict(search.values),
-            "status": search.status,
-            "reason": search.reason,
-            "schedule": str(self.plan.schedule),
-            "control": list(self.plan.control),
-            "optimizer": self.plan.optimizer.name,
-            "trials": len(search.trials),
-            "member_steps": self.member_steps,
+        return answer_data(self.search, self.plan, unscaled_groups=self.unscaled_groups, out=self.out) | {
             "training_steps": self.training_steps,
-            "grid_steps": self.grid_steps,
             "seconds": self.seconds,
             "metrics": self.metrics,
-            "unscaled_groups": list(self.unscaled_groups),
-            "out": None if self.out is None else str(self.out),
         }
 
 
@@ -151,6 +131,9 @@ def tune(
     start = default_plan(task, schedule=schedule, epochs=epochs, steps=steps)
     report = check_task(task)
     folder = None if out is None else Path(out)
+    settings = asked_settings(
+        start, method=method, space=space, bracket=None, budget=budget, seconds=seconds, seed=task.seed
+    )
     if seconds is not None and folder is not None and (folder / "checkpoint.pt").exists():
         seconds = (
             0.0  # the final training has begun with what the time allowed: no further trial may change it
@@ -184,9 +167,10 @@ def tune(
         plan=plan, search=search, training=trained, out=folder, unscaled_groups=report.unscaled_groups
     )
     if folder is not None:
-        _write_report(folder / "report.json", tuning)
+        write_report(folder, tuning.to_dict(), search, settings, diverged=trained.diverged)
         if plots:
-            draw_pictures(folder, tuning.search, plan)
+            draw_search_pictures(folder, search)
+            draw_training_picture(folder, trained.metrics)
     return tuning
 
 
@@ -228,28 +212,3 @@ def answer_plan(task: Task, start: Plan, search: Search, *, device: str | None =
         versions=versions(),
     )
     return dataclasses.replace(plan, groups=describe_groups(member.optimizer), evidence=evidence)
-
-
-def versions() -> dict[str, str]:
-    """What the figures were measured with."""
-    return {
-        "lrkit": lrkit.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def _write_report(path: Path, tuning: Tuning) -> None:
-    report = {
-        "version": 1,
-        **tuning.to_dict(),
-        "task_objective": tuning.plan.evidence.objective if tuning.plan.evidence else None,
-        "diverged": tuning.training.diverged,
-        "versions": versions(),
-        "search": tuning.search.to_dict(),
-    }
-    try:
-        atomic_write(path, json_text(report, indent=1) + "\n")
-    except OSError as error:
-        raise StudyError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,17 +1,17 @@
-"""The three pictures of a run folder: what the range test saw, what the search saw, how the training went."""
+"""The pictures of a run folder: what the range test saw, what the search saw, how the training went."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 from lrkit.errors import MissingExtra
-from lrkit.plan import Plan
 from lrkit.plot import range_test_figure, save_figure, search_figure, training_figure
 from lrkit.records import read_record
 from lrkit.search import Search
 
-__all__ = ["check_pictures", "draw_pictures"]
+__all__ = ["check_pictures", "draw_search_pictures", "draw_training_picture"]
 
 
 def check_pictures() -> None:
@@ -20,9 +20,15 @@ def check_pictures() -> None:
         raise MissingExtra("matplotlib", "plot", "drawing the pictures (or pass --no-plots, plots=False)")
 
 
-def draw_pictures(folder: Path, search: Search, plan: Plan) -> None:
-    """Write `find.png`, `search.png` and `training.png` into the run folder."""
+def draw_search_pictures(folder: Path, search: Search) -> None:
+    """Write `search.png` into the run folder, and `find.png` where the search began with a range test."""
     if search.range_test is not None:
         save_figure(range_test_figure(search.range_test.to_dict()), folder / "find.png")
     save_figure(search_figure(search.to_dict()), folder / "search.png")
-    save_figure(training_figure(read_record(folder / "record.jsonl")), folder / "training.png")
+
+
+def draw_training_picture(folder: Path, metrics: Mapping[str, float]) -> None:
+    """Write `training.png` into the run folder, from its record and the final `metrics`, as `train` gives them."""
+    save_figure(
+        training_figure(read_record(folder / "record.jsonl"), results=metrics), folder / "training.png"
+    )
