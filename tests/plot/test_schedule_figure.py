@@ -105,6 +105,7 @@ def test_a_log_scale_leaves_out_what_is_not_positive():
 def test_a_run_of_one_step_can_be_drawn():
     figure = schedule_figure([drawn("cosine(to=0)", 1)])
     figure.draw_without_rendering()
+    assert own_line(figure.axes[0]).get_xydata().tolist() == [[0.0, 1.0]]
 
 
 def test_what_cannot_be_drawn_is_refused():

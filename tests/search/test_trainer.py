@@ -58,6 +58,20 @@ def test_side_by_side_they_end_as_alone(tmp_path, seed):
         assert dict(together[lr].metrics).keys() == dict(alone[lr].metrics).keys()
 
 
+def test_populations_share_graphs_where_they_have_values_and_route_in_common(tmp_path):
+    chosen = trainer("eager")
+    latest = chosen.graphs.of((), chosen.route)
+    assert latest is not None, "that which settled the route"
+    trained(chosen, FileStates(tmp_path), (0, 8), (8, STEPS))
+    assert chosen.graphs.of((), chosen.route) is latest
+    assert chosen.graphs.of((("eps", 1e-6),), chosen.route) is None
+    assert chosen.graphs.of((), Route(name="loop", reason="a test")) is None
+    other = [Proposal(lr, 0, 0, STEPS, (("eps", 1e-6),)) for lr in RATES]
+    list(chosen.run(other, FileStates(tmp_path)))
+    assert chosen.graphs.of((), chosen.route) is None, "one is kept, of the latest values"
+    assert trainer("eager").graphs.of(other[0].values, chosen.route) is None, "no other search has part in it"
+
+
 def test_states_go_from_one_way_to_the_other(tmp_path):
     """What a population left, a plain run takes up."""
     states = FileStates(tmp_path)
