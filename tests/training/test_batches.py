@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, Weighte
 
 from lrkit.errors import TaskError
 from lrkit.training import BatchStream, count_samples, derive_seed, move_to
+from lrkit.training.seeding import seed_everything
 from toys import fingerprint, random_states
 
 Pair = namedtuple("Pair", "x y")
@@ -221,3 +222,87 @@ def test_a_used_up_generator_and_an_empty_loader_say_what_they_are():
 def test_seeds_made_from_parts_do_not_collide_by_sums():
     seeds = {derive_seed(seed, epoch) for seed in range(40) for epoch in range(40)}
     assert len(seeds) == 1600
+
+
+class Noisy:
+    """Samples with noise from the global generator, fetched one by one."""
+
+    def __len__(self):
+        return 11
+
+    def __getitem__(self, index):
+        return torch.rand(2), index
+
+
+class NoisyTogether(Noisy):
+    def __getitems__(self, indices):
+        return [(torch.rand(2), index) for index in reversed(indices)]
+
+
+class Chance:
+    """Batches whose sizes come from numpy's global generator."""
+
+    def __iter__(self):
+        return iter([list(range(size)) for size in np.random.randint(1, 4, 5)])
+
+    def __len__(self):
+        return 5
+
+
+@pytest.mark.parametrize("data", [Noisy(), NoisyTogether()])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 3},
+        {"batch_size": 3, "drop_last": True},
+        {"batch_size": None},
+        {"batch_size": 4, "collate_fn": list},
+        {"batch_sampler": [[4, 1], [7], [0, 2, 3]]},
+    ],
+)
+def test_batches_are_those_of_torchs_own_loader(data, options):
+    loader = DataLoader(data, **options)
+    torch.manual_seed(2)
+    stream = BatchStream(loader, seed=0)
+    mine = [next(stream) for _ in range(len(loader))]
+    torch.manual_seed(2)
+    walk = iter(loader)
+    torch.manual_seed(2)  # a walk begins with a draw of its own
+    assert fingerprint(mine) == fingerprint(list(walk))
+
+
+def test_a_sampler_that_draws_from_numpy_is_seeded_and_leaves_numpy_alone():
+    loader = DataLoader(TensorDataset(torch.arange(5)), batch_sampler=Chance())
+    found = []
+    for outer in (1, 2):
+        np.random.seed(outer)
+        before = random_states()
+        stream = BatchStream(loader, seed=4)
+        found.append([flat([next(stream)]) for _ in range(20)])
+        assert fingerprint(random_states()) == fingerprint(before)
+    assert found[0] == found[1]
+    assert len(set(map(len, found[0]))) > 1
+
+
+def test_a_sample_that_fails_once_does_not_end_the_epoch():
+    class Flaky(Noisy):
+        failed = False
+
+        def __getitem__(self, index):
+            if index == 5 and not self.failed:
+                self.failed = True
+                raise OSError("the disk is away")
+            return index
+
+    stream = BatchStream(DataLoader(Flaky(), batch_size=2), seed=0)
+    assert [next(stream).tolist() for _ in range(2)] == [[0, 1], [2, 3]]
+    with pytest.raises(OSError, match="away"):
+        next(stream)
+    assert next(stream).tolist() == [6, 7]
+
+
+def test_seeding_is_torchs_own():
+    torch.manual_seed(11)
+    wanted = fingerprint(torch.get_rng_state(), torch.initial_seed(), torch.rand(3))
+    seed_everything(11)
+    assert fingerprint(torch.get_rng_state(), torch.initial_seed(), torch.rand(3)) == wanted

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import sys
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from torch import nn
 
 import lrkit
 from lrkit.errors import StateError, StudyError, TaskError
-from lrkit.training import Run, load_checkpoint, save_checkpoint, train
+from lrkit.training import Run, load_checkpoint, load_task, save_checkpoint, search_split, train
 from toys import blobs, fingerprint, random_states, small_net, toy_plan, toy_task
 
 CLASSIFY = lrkit.supervised(nn.functional.cross_entropy)
@@ -272,3 +275,45 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         save_checkpoint(path, {"step": 2})
     assert load_checkpoint(path) == {"step": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def calls_of(work) -> int:
+    """How many Python functions `work` calls: what an update costs beside arithmetic, on any machine."""
+    count = 0
+
+    def watch(frame, event, argument):
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_an_update_calls_no_more_than_the_bare_loop_over_the_same_loader(watched):
+    task = load_task("digits")
+    run = Run(task, toy_plan(task))
+    model = task.model().train()
+    optimizer = task.optimizer(model.parameters(), lr=1e-3)
+    batches = iter(search_split(task).train)
+
+    def bare(updates):
+        for batch in itertools.islice(batches, updates):
+            optimizer.zero_grad()
+            loss = task.loss(model, batch)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+
+    def mine(updates):
+        run.advance(run.step + updates, on_step=(lambda info: None) if watched else None)
+
+    bare(3), mine(3)
+    # The difference between two lengths: what an update calls, without what an advance does once.
+    each = {work: calls_of(partial(work, 18)) - calls_of(partial(work, 8)) for work in (bare, mine)}
+    assert each[mine] <= each[bare]

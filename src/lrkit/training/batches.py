@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -20,7 +20,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from lrkit.errors import TaskError
-from lrkit.training.seeding import derive_seed, seeded
+from lrkit.training.seeding import derive_seed, seeded, torch_seeded
 
 __all__ = ["BatchStream", "count_samples", "is_map_style", "is_stateful", "move_to"]
 
@@ -30,6 +30,12 @@ Batch = Any
 
 def move_to(batch: Batch, device: torch.device) -> Batch:
     """`batch` with every tensor in it on `device`: tensors in dicts, tuples, lists, dataclasses; what has `.to`."""
+    if type(batch) is tuple:  # most are, and are there: at once, since this is done for each update
+        for item in batch:
+            if type(item) is not torch.Tensor or item.device != device:
+                break
+        else:
+            return batch
     if isinstance(batch, torch.Tensor):
         return batch.to(device, non_blocking=True)
     if hasattr(batch, "to"):
@@ -129,8 +135,10 @@ class BatchStream:
 
     def window(self, accumulate: int) -> list[Batch]:
         """The batches of one update: `accumulate` of them, fewer where the epoch ends (its rest is an update too)."""
-        length = self._source.length
         first = next(self)
+        if accumulate == 1:
+            return [first]
+        length = self._source.length
         rest = accumulate - 1 if length is None else min(accumulate - 1, length - self._position)
         return [first, *itertools.islice(self, rest)]
 
@@ -198,8 +206,12 @@ class _Replayed:
 
     def epoch(self, epoch: int, position: int) -> Iterator[Batch]:
         loader, seed = self._loader, derive_seed(self._seed, epoch)
-        with seeded(seed), _samplers_seeded(loader, seed, epoch):
+        drawn = torch_seeded if all(map(_is_torchs, _samplers(loader))) else seeded
+        with drawn(seed), _samplers_seeded(loader, seed, epoch):
             indices = list(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
+        pinned = loader.pin_memory and torch.cuda.is_available()
+        if not (loader.num_workers or pinned):
+            return map(_fetch(loader), indices[position:])
         chosen: dict[str, Any] = (
             {"batch_size": None, "sampler": indices[position:]}
             if loader.batch_sampler is None
@@ -215,7 +227,7 @@ class _Replayed:
                 loader.dataset,
                 num_workers=loader.num_workers,
                 collate_fn=loader.collate_fn,
-                pin_memory=loader.pin_memory and torch.cuda.is_available(),
+                pin_memory=pinned,
                 timeout=loader.timeout,
                 worker_init_fn=loader.worker_init_fn,
                 generator=torch.Generator().manual_seed(seed),
@@ -233,13 +245,34 @@ class _Replayed:
         return _EMPTY
 
 
+def _samplers(loader: DataLoader[Any]) -> list[Any]:
+    """The sampler, the batch sampler and the sampler in that, as far as there are any."""
+    batch_sampler = loader.batch_sampler
+    found = (loader.sampler, batch_sampler, getattr(batch_sampler, "sampler", None))
+    return [sampler for sampler in found if sampler is not None]
+
+
+def _is_torchs(sampler: object) -> bool:
+    """Whether it is one of torch's own samplers, which draw from torch's generator of the CPU alone."""
+    return type(sampler).__module__ == "torch.utils.data.sampler"
+
+
+def _fetch(loader: DataLoader[Any]) -> Callable[[Any], Batch]:
+    """What a DataLoader without workers makes of one entry of its sampler: the same, without its bookkeeping."""
+    dataset: Any = loader.dataset  # `__getitems__` is torch's own protocol, which its type does not have
+    collate = loader.collate_fn
+    if loader.batch_sampler is None:
+        return lambda index: collate(dataset[index])
+    together = getattr(dataset, "__getitems__", None)
+    if together:
+        return lambda indices: collate(together(indices))
+    return lambda indices: collate([dataset[index] for index in indices])
+
+
 @contextmanager
 def _samplers_seeded(loader: DataLoader[Any], seed: int, epoch: int) -> Iterator[None]:
     """The samplers' own generators and epochs, set within and as found afterwards."""
-    batch_sampler = loader.batch_sampler
-    samplers: list[Any] = [
-        s for s in (loader.sampler, batch_sampler, getattr(batch_sampler, "sampler", None)) if s is not None
-    ]
+    samplers = _samplers(loader)
     generators = {
         id(g): g for s in samplers if isinstance(g := getattr(s, "generator", None), torch.Generator)
     }

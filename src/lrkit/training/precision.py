@@ -14,6 +14,7 @@ __all__ = ["Precision", "PrecisionName"]
 
 PrecisionName = Literal["float32", "bfloat16", "float16"]
 
+_AS_IT_IS = nullcontext()
 _AUTOCAST: dict[str, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -30,7 +31,7 @@ class Precision:
 
     def forward(self) -> AbstractContextManager[Any]:
         """The context for a forward pass and its loss."""
-        return nullcontext() if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
+        return _AS_IT_IS if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`, scaled where this precision scales."""

@@ -105,22 +105,24 @@ class Run:
         after each update. If it, the task's code or Ctrl-C interrupts, the run stands after the last whole update or
         within the one under way: continue from a saved state, not from here.
         """
-        skipped = 0
+        step, skipped = self.step, 0
         with self._own_rng():
             self.model.train()
-            while self.step < until and not self.diverged:
-                started, step, rates = time.perf_counter(), self.step, self.scheduler.get_last_lr()
+            while step < until and not self.diverged:
+                watched = None if on_step is None else (time.perf_counter(), self._rates())
                 loss, norm = self._update(grad_norms=grad_norms)
-                if self.step == step and not self.diverged:
+                before, step = step, self.scheduler.done
+                if step == before and not self.diverged:
                     skipped += 1
                     self.diverged = skipped > _SKIPS_ALLOWED
                     continue
                 skipped = 0
                 self.losses.append(loss)
-                seconds, metrics = time.perf_counter() - started, self._observe()
-                if on_step is not None:
-                    on_step(StepInfo(step, loss, tuple(map(float, rates)), norm, seconds, metrics))
-                if time.monotonic() >= deadline:
+                metrics = self._observe() if self._intervals else {}
+                if watched is not None and on_step is not None:
+                    started, rates = watched
+                    on_step(StepInfo(before, loss, rates, norm, time.perf_counter() - started, metrics))
+                if deadline < math.inf and time.monotonic() >= deadline:
                     return
 
     def evaluate(self, which: Literal["validation", "test", "train"]) -> dict[str, float]:
@@ -224,12 +226,16 @@ class Run:
             self._rng = RngState.capture()
             outer.restore()
 
+    def _rates(self) -> tuple[float, ...]:
+        """The lr of each group for the next update."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        return tuple(rates if all(type(lr) is float for lr in rates) else self.scheduler.get_last_lr())
+
     def _update(self, *, grad_norms: bool) -> tuple[float, float | None]:
         """One update: the mean loss of its micro-batches, and the gradients' norm where it is wanted or clipped by."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self._clear()
         window = self._stream.window(self.plan.training.accumulate)
-        losses = [self._backward(batch, len(window)) for batch in window]
-        loss = math.fsum(losses) / len(losses)
+        loss = math.fsum([self._backward(batch, len(window)) for batch in window]) / len(window)
         if not math.isfinite(loss):
             self.diverged = True
             return loss, None
@@ -240,6 +246,15 @@ class Run:
             norm = self._grad_norm(clip)
         self._precision.step(self.optimizer)
         return loss, norm
+
+    def _clear(self) -> None:
+        """Drop the gradients, as torch's own zero_grad does after opening a range for the profiler."""
+        if type(self.optimizer).zero_grad is not Optimizer.zero_grad:
+            self.optimizer.zero_grad(set_to_none=True)
+            return
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def _observe(self) -> dict[str, float]:
         """Give the controllers what they wait for, if it is time; what was measured, or nothing."""
@@ -254,10 +269,13 @@ class Run:
         return metrics
 
     def _backward(self, batch: Batch, share: int) -> float:
+        task, precision = self.task, self._precision
         batch = move_to(batch, self.device)
-        with self._precision.forward():
-            loss = scalar_loss(self.task.name, self.task.loss(self.model, batch), batch)
-        self._precision.backward(loss if share == 1 else loss / share)
+        with precision.forward():
+            loss = task.loss(self.model, batch)
+        if not (type(loss) is Tensor and loss.ndim == 0 and loss.requires_grad):
+            loss = scalar_loss(task.name, loss, batch)
+        precision.backward(loss if share == 1 else loss / share)
         return loss.item()
 
     def _grad_norm(self, clip: float | None) -> float:

@@ -11,7 +11,7 @@ import torch
 
 from lrkit.optim.rng import RngState
 
-__all__ = ["derive_seed", "seed_everything", "seeded"]
+__all__ = ["derive_seed", "seed_everything", "seeded", "torch_seeded"]
 
 
 def derive_seed(*parts: int) -> int:
@@ -24,7 +24,7 @@ def seed_everything(seed: int) -> None:
     """Seed python's, numpy's and every torch generator."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # the global one: users' transforms draw from it
-    torch.manual_seed(seed)
+    _seed_torch(seed)
 
 
 @contextmanager
@@ -36,3 +36,20 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         outer.restore()
+
+
+@contextmanager
+def torch_seeded(seed: int) -> Iterator[None]:
+    """As `seeded`, for what draws from torch's generator of the CPU alone: a tenth of the time."""
+    outer = torch.get_rng_state()
+    try:
+        torch.default_generator.manual_seed(seed)
+        yield
+    finally:
+        torch.set_rng_state(outer)
+
+
+def _seed_torch(seed: int) -> None:
+    # torch.manual_seed writes down a traceback for each kind of device that has not been used yet.
+    alone = hasattr(torch, "accelerator") and not torch.accelerator.is_available()
+    (torch.default_generator if alone else torch).manual_seed(seed)

@@ -20,7 +20,7 @@ Which = Literal["validation", "test", "train"]
 OnStep = Callable[[int, Mapping[int, float]], None]
 
 # Updates that a member takes before the next has its turn: members stay near each other, and a turn costs little.
-_TURN = 32
+_TURN = 128
 
 
 class Loop:
