@@ -2,7 +2,8 @@
 
     python bench/population.py tasks [TASK ...] [--members 32] [--steps N] [--route ROUTE]
     python bench/population.py speed [--members 1 8 32 128] [--threads 1 2] [--cnn]
-    python bench/population.py search [TASK ...] [--data FOLDER] [--portion 1.0]
+    python bench/population.py loop [TASK ...] [--data FOLDER]
+    python bench/population.py search [TASK ...] [--data FOLDER] [--members K ...] [--rounds 5] [--portion 1.0]
 
 tasks: a population and the plain runs of its members, the task's own length, choosing included. Both train the same:
 the largest difference between their losses is printed.
@@ -12,9 +13,13 @@ against the plain loop of the same optimizer and against the arithmetic limit: t
 first layers' matrix product, and the bytes of an update at the rate of a sum of two arrays, both measured in the same
 rounds. The plain loop is the simplest quick one: zero_grad, forward, loss, backward, step, the loss read as a number.
 
+loop: an update of a Run, silent and watched (`on_step`), against one of the bare loop over the task's own loader; and
+of a second bare loop, which says how exact the ratios are.
+
 search: what a search of the default size trains (7 rates to a third, 4 of them to the end, 3 more from the start)
-as populations that share route and graphs, choosing included, against as many steps of the plain loop. With
---portion, each stage trains that part of its updates and is scaled up; choosing counts in full.
+as populations that share route and graphs, models and choosing included, against a bare loop for each member in turn,
+over the task's own loader, models included. With --members, populations of that many from start to end instead. With
+--portion, each stage trains that part of its updates and is scaled up; what is made before counts in full.
 
 Contenders take turns of a tenth of a second, and ratios are medians over paired rounds: other work on the machine hits
 all alike. One thread: processor time. More: wall time.
@@ -23,28 +28,32 @@ all alike. One thread: processor time. More: wall time.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from _report import machine, spread, table, write_report
+from tasks import TASKS, bench_task
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lrkit import Task, supervised
-from lrkit.plan import Plan
+from lrkit import Task, hold, supervised
 from lrkit.training import BatchStream, Population, Run, cross, default_plan, load_task, search_split, seeded
+from lrkit.training.build import build_optimizer
 
 LOW, HIGH = 1e-4, 1e-1
 TURN = 24  # updates before the other side has its turn
 ROUNDS = 15
 TURN_SECONDS = 0.1
 # One after the other: rates, the part of the training they start and stop at.
-STAGES = ((7, 0.0, 1 / 3), (4, 1 / 3, 1.0), (3, 0.0, 1.0))
+Stage = tuple[int, float, float]
+STAGES: tuple[Stage, ...] = ((7, 0.0, 1 / 3), (4, 1 / 3, 1.0), (3, 0.0, 1.0))
 
 
 @dataclass
@@ -93,7 +102,7 @@ def tasks(chosen: argparse.Namespace) -> None:
 
 
 def run_task(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
-    task = load_task(name, data=chosen.data)
+    task = bench_task(name, chosen.data)
     plan = default_plan(task, lr=1e-3)
     steps = min(chosen.steps or plan.horizon.steps, plan.horizon.steps)
     members = chosen.members[0]
@@ -258,8 +267,8 @@ def plain_loop(task: Task, optimizer: str, **options: Any) -> Callable[[int], No
     return loop
 
 
-def advanced(trained: Run | Population) -> Callable[[int], None]:
-    return lambda n: trained.advance(trained.step + n)
+def advanced(trained: Run | Population, **options: Any) -> Callable[[int], None]:
+    return lambda n: trained.advance(trained.step + n, **options)
 
 
 def limits(task: Task, members: int) -> dict[str, Callable[[int], None]]:
@@ -326,82 +335,140 @@ def speed_table(results: list[dict[str, Any]], threads: int) -> str:
     return table(f"microseconds of a member-step, {threads} thread(s); plain over each", header, rows)
 
 
+# loop
+
+
+def loop(chosen: argparse.Namespace) -> None:
+    results = [one_loop(name, chosen) for name in chosen.tasks or TASKS]
+    header = ["task", "bare us", "run us", "run / bare", "p10", "p90", "watched / bare", "bare / bare"]
+    rows = [
+        [r["task"], r["bare"]["median"], r["run"]["median"]]
+        + [r["over_bare"]["run"][key] for key in ("median", "p10", "p90")]
+        + [r["over_bare"][name]["median"] for name in ("watched", "control")]
+        for r in results
+    ]
+    print(table("an update of a Run and of the bare loop", header, rows))
+    print(write_report(chosen.name or "population_loop", {"results": results}))
+
+
+def one_loop(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    task = replace(bench_task(name, chosen.data), steps=1_000_000, epochs=None)
+    plan = replace(default_plan(task, lr=1e-3), schedule=hold())
+    contenders = {
+        "bare": bare_loop(task, 1e-3),
+        "run": advanced(Run(task, plan)),
+        "control": bare_loop(task, 1e-3),
+        "watched": advanced(Run(task, plan), on_step=lambda info: None),
+    }
+    turn = min(turn_length(work) for work in contenders.values())
+    taken: dict[str, list[float]] = {contender: [] for contender in contenders}
+    for index in range(chosen.rounds or 4 * ROUNDS):
+        order = list(contenders.items())
+        for contender, work in order if index % 2 else reversed(order):
+            with Clock() as clock:
+                work(turn)
+            taken[contender].append(clock.seconds() / turn * 1e6)
+    ratios = {
+        contender: spread(one / bare for one, bare in zip(taken[contender], taken["bare"], strict=True))
+        for contender in ("run", "watched", "control")
+    }
+    told = {contender: spread(values) for contender, values in taken.items()}
+    return {"task": name, **told, "over_bare": ratios}
+
+
+def bare_loop(task: Task, lr: float) -> Callable[[int], None]:
+    """`n` steps of the simplest loop over the task's own loader, which goes on where it stopped."""
+    with seeded(0):
+        model = task.model().train()
+    optimizer = build_optimizer(task.optimizer, model, lr)
+    loader = search_split(task).train
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+
+    def loop(n: int) -> None:
+        for batch in itertools.islice(batches, n):
+            optimizer.zero_grad()
+            loss = task.loss(model, batch)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+
+    return loop
+
+
 # search
 
 
 def search(chosen: argparse.Namespace) -> None:
+    cases = [("default", STAGES)]
+    if chosen.members:
+        cases = [(f"x{k}", ((k, 0.0, 1.0),)) for k in chosen.members]
     results = []
-    for name in chosen.tasks or ["digits", "diabetes", "digits-cnn"]:
-        results.append(one_search(name, chosen))
-        print(f"{name}: {results[-1]['reason']}", flush=True)
-    header = ["task", "route", "plain s", "together s", "choosing s", "ratio", "Run us", "plain us"]
+    for name in chosen.tasks or TASKS:
+        for told, stages in cases:
+            rounds = [one_search(name, stages, chosen) for _ in range(chosen.rounds or 5)]
+            ratios = spread(r["ratio"] for r in rounds)
+            results.append({"task": f"{name} {told}", "ratios": ratios, "rounds": rounds})
+            print(f"{name} {told}: {ratios['median']:.3f}; {rounds[-1]['reason']}", flush=True)
+    header = ["task", "route", "bare s", "together s", "choosing s", "bare / together", "p10", "p90"]
     rows = [
-        [
-            r[key]
-            for key in ("task", "route", "plain", "populations", "choosing", "ratio", "run_us", "plain_us")
-        ]
+        [r["task"], " ".join(sorted({one["route"] for one in r["rounds"]}))]
+        + [float(np.median([one[key] for one in r["rounds"]])) for key in ("bare", "together", "choosing")]
+        + [r["ratios"].get(key) for key in ("median", "p10", "p90")]
         for r in results
     ]
-    print(table("a search of the default size: seconds", header, rows))
+    print(table("whole searches: seconds", header, rows))
     print(write_report(chosen.name or "population_search", {"results": results}))
 
 
-def one_search(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
-    """The stages in turns with the plain loop; what was not trained is scaled up."""
-    task = load_task(name, data=chosen.data)
+def one_search(name: str, stages: Sequence[Stage], chosen: argparse.Namespace) -> dict[str, Any]:
+    """The stages in turns with the bare loop; what was not trained is scaled up."""
+    task = bench_task(name, chosen.data)
     plan = default_plan(task, lr=1e-3)
     steps = plan.horizon.steps
-    member_steps = [round(members * (stop - start) * steps) for members, start, stop in STAGES]
-    choosing, plain, run = Clock(), Clock(), Clock()
+    member_steps = sum(round(members * (stop - start) * steps) for members, start, stop in stages)
+    lrs = np.geomspace(3e-4, 3e-2, max(members for members, _, _ in stages)).tolist()
+    choosing = Clock()
     with choosing:
-        first = Population(task, members_of(plan, STAGES[0][0]), expected_steps=sum(member_steps))
+        first = Population(task, cross(plan, lrs=lrs[: stages[0][0]]), expected_steps=member_steps)
         route = first.route
-    loop, alone = plain_loop(task, plan.optimizer.name), Run(task, plan.with_lr(1e-2))
-    populations = 0.0
-    trained = 0
-    for index, (members, start, stop) in enumerate(STAGES):
-        population = first
-        building, training = Clock(), Clock()
+    together, bare = choosing.seconds(), 0.0
+    loops: list[Callable[[int], None]] = []
+    for index, (members, start, stop) in enumerate(stages):
+        population, building, training, making, plain = first, Clock(), Clock(), Clock(), Clock()
         if index:
             with building:
-                population = Population(task, members_of(plan, members), like=first)
+                population = Population(task, cross(plan, lrs=lrs[:members]), like=first)
                 if start:
                     population.load_members({i: first.member_state(i) for i in range(members)})
-        before = population.step
-        length = max(TURN, round((stop - start) * steps * chosen.portion))
+        with making:
+            loops = loops[:members] if start else [bare_loop(task, lr) for lr in lrs[:members]]
+        before, length = population.step, max(TURN, round((stop - start) * steps * chosen.portion))
         for until in [*range(before + TURN, before + length, TURN), before + length]:
+            turn = until - population.step
             with training:
                 population.advance(until)
             with plain:
-                loop(TURN)
-            with run:
-                alone.advance(min(alone.step + TURN, steps))
-            trained += TURN
-        populations += building.seconds() + training.seconds() * (stop - start) * steps / length
-    plain_step = plain.seconds() / trained
+                for loop in loops:
+                    loop(turn)
+        scale = (stop - start) * steps / length
+        together += building.seconds() + training.seconds() * scale
+        bare += making.seconds() + plain.seconds() * scale
     return {
-        "task": name,
         "route": f"{route.name} by {route.size}",
         "reason": route.reason,
         "portion": chosen.portion,
-        "plain": plain_step * sum(member_steps),
-        "populations": populations + choosing.seconds(),
+        "bare": bare,
+        "together": together,
         "choosing": choosing.seconds(),
-        "ratio": plain_step * sum(member_steps) / (populations + choosing.seconds()),
-        "plain_us": plain_step * 1e6,
-        "run_us": run.seconds() / max(alone.step, 1) * 1e6,
+        "ratio": bare / together,
     }
-
-
-def members_of(plan: Plan, count: int) -> Any:
-    return cross(plan, lrs=np.geomspace(3e-4, 3e-2, 7).tolist()[:count])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", default="tasks", choices=["tasks", "speed", "search"])
+    parser.add_argument("what", nargs="?", default="tasks", choices=["tasks", "speed", "loop", "search"])
     parser.add_argument("tasks", nargs="*")
     parser.add_argument("--members", type=int, nargs="+")
     parser.add_argument("--steps", type=int)
@@ -409,13 +476,15 @@ def main() -> None:
     parser.add_argument("--routes", nargs="*", default=["traced", "compiled"], help="of speed, beside eager")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--cnn", action="store_true")
-    parser.add_argument("--data")
+    parser.add_argument("--data", type=Path, help="folder with mnist/ and tinyshakespeare.txt")
+    parser.add_argument("--rounds", type=int, help="of loop and search")
     parser.add_argument("--portion", type=float, default=1.0)
     parser.add_argument("--name", help="of the JSON file")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads[0])
-    chosen.members = chosen.members or ([1, 8, 32, 128] if chosen.what == "speed" else [32])
-    {"tasks": tasks, "speed": speed, "search": search}[chosen.what](chosen)
+    if chosen.what in ("tasks", "speed"):
+        chosen.members = chosen.members or ([1, 8, 32, 128] if chosen.what == "speed" else [32])
+    {"tasks": tasks, "speed": speed, "loop": loop, "search": search}[chosen.what](chosen)
     print(machine())
 
 
