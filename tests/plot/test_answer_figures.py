@@ -315,6 +315,26 @@ class TestScaleOfASearch:
         data["curve"]["high"] = wide
         assert panel_of(search_figure(data)).spines["left"].get_bounds()[1] < 0.3
 
+    def test_what_a_file_has_as_null_is_left_out(self):
+        data = search()
+        data["curve"]["high"] = [None, *data["curve"]["high"][1:-1], None]
+        data["curve"]["mean"] = [None, *data["curve"]["mean"][1:]]
+        figure = search_figure(data)
+        figure.draw_without_rendering()
+        assert 0 < panel_of(figure).spines["left"].get_bounds()[1] < 0.3
+
+    def test_without_a_full_training_it_shows_the_others(self):
+        trials = [trial(10**-x, 0.1 * x, status="stopped", steps=9) for x in (1, 2, 3)]
+        panel = panel_of(search_figure(search(trials=trials, curve=None)))
+        assert len(scattered(panel, "stopped early")) == 3
+
+    @pytest.mark.parametrize("value", [0.0, 0.5, -3e9, 1e300])
+    def test_objectives_that_are_all_equal_have_a_scale(self, value):
+        panel = panel_of(search_figure(search(trials=[trial(lr, value) for lr in (1e-3, 1e-2)], curve=None)))
+        low, high = panel.spines["left"].get_bounds()
+        assert low < value < high
+        assert len(scattered(panel, "finished")) == 2
+
     @pytest.mark.parametrize("count", [1, 2, 40])
     def test_every_trial_is_somewhere(self, count):
         random = np.random.default_rng(count)

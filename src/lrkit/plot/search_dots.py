@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,17 +64,17 @@ def value_limits(data: Mapping[str, Any], dots: Sequence[Dot]) -> tuple[float, f
     """
     ended = [dot for dot in dots if dot.chosen and dot.finished and math.isfinite(dot.objective)]
     seen = [dot.objective for dot in ended or dots if math.isfinite(dot.objective)]
-    curve = data.get("curve")
-    line = [] if curve is None else [float(value) for value in curve["mean"]]
+    line = _finite((data.get("curve") or {}).get("mean", ()))
     near = [*_near(data, ended), *_band(data)] or seen or line
     if not near:
         return 0.0, 1.0
     low, high = min(near), max(near)
+    height = (high - low) or math.inf  # one value alone has no height to go by
     shown = [
         value
         for values, reach in ((seen, _TRIALS_REACH), (line, _LINE_REACH))
         for value in values
-        if low - reach * (high - low) <= value <= high + reach * (high - low)
+        if low - reach * height <= value <= high + reach * height
     ]
     low, high = min([low, *shown]), max([high, *shown])
     if high - low <= 1e-9 * max(abs(low), abs(high)):
@@ -102,7 +102,14 @@ def _band(data: Mapping[str, Any]) -> list[float]:
     lrs = np.asarray(curve["lrs"], dtype=float)
     # Rates are rounded to three digits, the curve's are not.
     inside = (lrs >= good[0] * 0.99) & (lrs <= good[1] * 1.01) & (np.abs(np.log10(lrs / lr)) <= _AROUND)
-    return [float(value) for name in ("low", "high") for value in np.asarray(curve[name])[inside]]
+    return [
+        value for name in ("low", "high") for value in _finite(np.asarray(curve[name], dtype=float)[inside])
+    ]
+
+
+def _finite(values: Iterable[float | None]) -> list[float]:
+    """Without what JSON has as null."""
+    return [float(value) for value in values if value is not None and math.isfinite(value)]
 
 
 def _number(trial: Mapping[str, Any]) -> float:

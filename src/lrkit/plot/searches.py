@@ -99,18 +99,18 @@ def _draw_curve(ax: Axes, curve: Mapping[str, Any] | None, low: float, high: flo
 
     if curve is None:
         return []
-    lrs = np.asarray(curve["lrs"], dtype=float)
+    lrs, mean, bottom, top = (np.asarray(curve[name], dtype=float) for name in ("lrs", "mean", "low", "high"))
     band = ax.fill_between(
         lrs,
-        curve["low"],
-        curve["high"],
+        bottom,
+        top,
         color=INK,
         alpha=0.11,
         linewidth=0,
         zorder=1.5,
         label="its 90 % band",
     )
-    (line,) = ax.plot(lrs, curve["mean"], color=INK, linewidth=1.6, zorder=3, label="fit")
+    (line,) = ax.plot(lrs, mean, color=INK, linewidth=1.6, zorder=3, label="fit")
     left, right = ax.get_xlim()
     for part in (band, line):
         part.set_clip_path(Rectangle((left, low), right - left, high - low, transform=ax.transData))
