@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrkit.errors import SpecError, StudyError
-from lrkit.search.limits import Limits
+from lrkit.search.limits import Limits, sweep_length
 from lrkit.search.methods.auto import least_budget
 
 steps = st.integers(1, 200_000)
@@ -31,6 +31,14 @@ def test_the_range_test_at_its_worst_leaves_enough_for_an_answer(T, budget):
         return
     worst = {1: 5.2, 3: 9.6}[limits.repeats] * limits.sweep
     assert worst + least_budget(T) <= budget + 1
+
+
+@given(steps, st.sampled_from([1, 3]))
+def test_a_sweep_can_be_read_and_where_trainings_are_long_enough_takes_a_third_of_one_in_all(T, repeats):
+    sweep = sweep_length(T, repeats)
+    assert 20 <= sweep <= 100
+    assert sweep == 20 or repeats * sweep <= 0.35 * T
+    assert Limits.of(T, None).sweep <= sweep_length(T, Limits.of(T, None).repeats)
 
 
 @given(steps)
