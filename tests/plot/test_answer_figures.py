@@ -137,7 +137,9 @@ class TestRangeTest:
         data = range_test(
             losses=[[]], smoothed=[[]], suggestion=None, suggestions=[None], bracket=None, spread=None
         )
-        range_test_figure(data).draw_without_rendering()
+        figure = range_test_figure(data)
+        figure.draw_without_rendering()
+        assert words_of(figure) == ["no suggestion: the loss never fell"]
 
     def test_it_can_be_drawn_into_axes_of_ones_own(self):
         from matplotlib.figure import Figure
@@ -264,9 +266,9 @@ class TestSearch:
     def test_it_can_be_drawn_into_axes_of_ones_own(self):
         from matplotlib.figure import Figure
 
-        figure = Figure()
-        draw_search(figure.add_subplot(), search())
-        figure.draw_without_rendering()
+        ax = Figure().add_subplot()
+        draw_search(ax, search())
+        assert ax.get_xlabel() == "peak learning rate"
 
     def test_nothing_given_is_changed(self):
         data = search()
@@ -426,7 +428,9 @@ class TestTraining:
             assert average[place] == pytest.approx(np.mean(losses[max(0, place - 5) : place + 6]))
 
     def test_a_run_that_lost_every_loss_is_drawn_all_the_same(self, tmp_path):
-        training_figure(self.record(tmp_path, [math.nan, math.nan])).draw_without_rendering()
+        figure = training_figure(self.record(tmp_path, [math.nan, math.nan]))
+        figure.draw_without_rendering()
+        assert len(labelled(figure.axes[0], "not finite")) == 1
 
     def test_an_empty_record_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match="no steps"):
