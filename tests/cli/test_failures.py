@@ -46,6 +46,7 @@ def one_line(outcome, code):
         (["find", "digits", "--rule", "kmim"], "did you mean 'kmin'?"),
         (["find", "digits", "--low", "1", "--high", "0.1"], "low= must be below high=: 1.0 is above 0.1"),
         (["find", "digits", "--low", "1e-3", "--high", "1e-3"], "low= must be below high=: both are 0.001"),
+        (["find", "digits", "--low", "1e-3", "--high", "1.001e-3"], "leave nothing to sweep"),
         (["search", "digits", "--low", "1e-3"], "--low and --high"),
         (["search", "digits", "--param", "lr=1e-3..1e-3"], "0.001..0.001 does not"),
         (["train", "nowhere.toml", "digits"], "nowhere.toml"),

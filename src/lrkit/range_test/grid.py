@@ -19,13 +19,15 @@ __all__ = ["LEAST_STEPS", "Grid"]
 LEAST_STEPS = 20
 
 _LOWERED_BY = 1e-3
+# A sweep goes on by whole decades at its pace: nearer ends would make that thousands of updates.
+_NARROWEST = 1.2
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
     """`steps` rates from `low` to `high`, both included, even in log lr ("log") or in lr ("linear").
 
-    Raises SpecError for rates that are not finite, positive and rising, and for fewer than 20 steps.
+    Raises SpecError for rates that are not finite, positive, rising and apart, and for fewer than 20 steps.
     """
 
     low: float
@@ -48,6 +50,11 @@ class Grid:
                 f"both are {self.low!r}" if self.low == self.high else f"{self.low!r} is above {self.high!r}"
             )
             raise SpecError(f"a sweep goes upwards, so low= must be below high=: {wrong}")
+        if self.high < _NARROWEST * self.low:
+            raise SpecError(
+                f"low={self.low!r} and high={self.high!r} leave nothing to sweep: the ends must lie a factor of "
+                f"{_NARROWEST} apart, and several decades tell more"
+            )
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < LEAST_STEPS:
             raise SpecError(f"steps= must be a whole number of at least {LEAST_STEPS}, not {self.steps!r}")
         if self.spacing not in ("log", "linear"):
