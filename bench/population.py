@@ -49,6 +49,7 @@ from lrkit.training.build import build_optimizer
 
 LOW, HIGH = 1e-4, 1e-1
 TURN = 24  # updates before the other side has its turn
+STRETCH = 128  # the same, of a search, which trains to its next rung without a stop
 ROUNDS = 15
 TURN_SECONDS = 0.1
 # One after the other: rates, the part of the training they start and stop at.
@@ -443,7 +444,7 @@ def one_search(name: str, stages: Sequence[Stage], chosen: argparse.Namespace) -
         with making:
             loops = loops[:members] if start else [bare_loop(task, lr) for lr in lrs[:members]]
         before, length = population.step, max(TURN, round((stop - start) * steps * chosen.portion))
-        for until in [*range(before + TURN, before + length, TURN), before + length]:
+        for until in [*range(before + STRETCH, before + length, STRETCH), before + length]:
             turn = until - population.step
             with training:
                 population.advance(until)

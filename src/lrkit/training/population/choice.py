@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ import torch
 from lrkit.training.batches import move_to
 from lrkit.training.population.block import build_block
 from lrkit.training.population.engine import Engine, Graphs, Way
-from lrkit.training.population.fit import Scouted, check_fit, scout
+from lrkit.training.population.fit import STEPS, Scouted, check_fit, scout
 from lrkit.training.population.lanes import is_shared
 from lrkit.training.population.route import Masks, Route, RouteName
 from lrkit.training.population.setup import Setup
@@ -39,6 +39,9 @@ _SAVING = 0.4
 # Seconds of a plain step on a CPU that can be dispatch: the rest is arithmetic, which no route does for less.
 _DISPATCH = 1e-3
 _LEAST_SAVING = 0.3  # seconds: what comparing and timing take
+# Choosing may take this share of what a better route may save, and this share of what one that was timed does save:
+# where plain runs are the answer in the end, all of it was for nothing.
+_SHARE_OF_HOPE, _SHARE_OF_GAIN = 0.1, 0.5
 _SLOW_STEP = 0.015  # seconds
 _UNTIMED_STEPS: dict[Way, int] = {
     "eager": 1,
@@ -70,8 +73,10 @@ def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int,
         )
     try:
         low, high = _extremes(setup)
-        scouted = scout(setup, low)
-        if wanted is None and _worth(setup, scouted, expected_steps, scouted.seconds) < _LEAST_SAVING:
+        scouted = scout(setup, low, expected_steps=expected_steps)
+        hope = _worth(setup, scouted, expected_steps, scouted.seconds)
+        spent = _trying_first(setup, scouted, {low, high})
+        if wanted is None and (hope < _LEAST_SAVING or spent > _SHARE_OF_HOPE * hope):
             return Route(name="loop", reason="there is too little to train for anything else to pay")
         served, masks = _fits(setup, sorted({low, high}), scouted)
         setup.starts(range(len(setup.members)), idle=scouted.idle)
@@ -89,7 +94,7 @@ def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int,
         size = min(_largest(setup, mixed=mixed), _SIZES[-1])
         return Route(name=wanted, reason="asked for", size=size, **facts)
     made: dict[Way, Graphs] = {"eager": [], "traced": [], "compiled": []}
-    route = _fastest(setup, scouted, facts, expected_steps, made)
+    route = _fastest(setup, scouted, facts, expected_steps, made, spent)
     if route.name != "loop" and not mixed:  # timed with members of one seed
         graphs.extend(made[route.name])
     return route
@@ -99,6 +104,14 @@ def one_by_one(task: Task, reason: Unfit) -> Route:
     """The loop, with one line in the log that says why."""
     _log.warning("%s: training members one by one: %s", task.name, reason)
     return Route(name="loop", reason=f"members do not stack: {reason}")
+
+
+def _trying_first(setup: Setup, scouted: Scouted, compared: Collection[int]) -> float:
+    """About the seconds that it takes to compare members with plain runs, and to time the first stack."""
+    size = min(len(setup.members), _SIZES[0])
+    made = len(compared) + len(setup.members)
+    comparing = made * scouted.making + 2 * STEPS * len(compared) * scouted.seconds
+    return comparing + _timing("eager", size, scouted.seconds)
 
 
 def _fits(setup: Setup, indices: Sequence[int], scouted: Scouted) -> tuple[str | None, Masks]:
@@ -120,7 +133,9 @@ def _fastest(
     facts: dict[str, Any],
     expected_steps: int,
     made: Mapping[Way, Graphs],
+    spent: float,
 ) -> Route:
+    """The route by what each takes. `spent`: about the seconds that trying has taken when the first stack is timed."""
     largest = _largest(setup, mixed=facts["mixed"])
     timed: dict[str, tuple[float, int]] = {"loop": (scouted.seconds, 1)}
     sizes = sorted({min(size, largest) for size in _SIZES})
@@ -128,25 +143,35 @@ def _fastest(
     def best() -> float:
         return min(seconds for seconds, _ in timed.values())
 
+    def afford(cost: float) -> bool:
+        """Whether to spend so many seconds more on trying, by what may still be saved and what is saved already."""
+        nonlocal spent
+        hope = _worth(setup, scouted, expected_steps, best())
+        gain = 0.0 if _stays_plain(timed) else expected_steps * (scouted.seconds - best())
+        affordable = spent + cost <= _SHARE_OF_HOPE * hope + _SHARE_OF_GAIN * gain
+        spent += cost if affordable else 0.0
+        return affordable
+
     for way in ("eager", "traced", "compiled"):
-        if way != "eager" and (
-            facts["served"] is None
-            or _worth(setup, scouted, expected_steps, best()) < _COST[way]
-            or _is_arithmetic(timed)
-        ):
-            continue
         # A graph is made for each size: for the smallest and the largest; a compiler is asked once.
         tried = {
             "eager": sizes,
             "traced": sorted({sizes[0], sizes[-1]}),
             "compiled": [timed.get("traced", timed.get("eager", (0.0, sizes[-1])))[1]],
         }[way]
+        if way != "eager" and (
+            facts["served"] is None
+            or _worth(setup, scouted, expected_steps, best()) < _COST[way]
+            or _is_arithmetic(timed)
+            or not afford(_COST[way] + _timing(way, tried[0], best()))
+        ):
+            continue
         try:
-            timed[way] = _best_size(setup, way, tried, facts, made[way])
+            timed[way] = _best_size(setup, way, tried, facts, made[way], afford)
         except Exception as error:  # tracers and compilers give up in many kinds of errors
             _log.info("%s: no %s route: %.200s", setup.task.name, way, error)
     name: Any = min(timed, key=lambda which: timed[which][0])
-    if timed["loop"][0] <= _HARDLY_FASTER * timed[name][0]:
+    if _stays_plain(timed):
         name = "loop"
     told = ", ".join(f"{which} {seconds * 1e6:.0f}" for which, (seconds, _) in timed.items())
     return Route(
@@ -156,6 +181,15 @@ def _fastest(
         size=timed[name][1],
         **facts,
     )
+
+
+def _stays_plain(timed: Mapping[str, tuple[float, int]]) -> bool:
+    return timed["loop"][0] <= _HARDLY_FASTER * min(seconds for seconds, _ in timed.values())
+
+
+def _timing(way: Way, size: int, seconds: float) -> float:
+    """About what it takes to time a stack of `size` that takes so many seconds a member-step."""
+    return (_UNTIMED_STEPS[way] + _TIMED_STEPS) * size * seconds
 
 
 def _is_arithmetic(timed: Mapping[str, tuple[float, int]]) -> bool:
@@ -173,11 +207,21 @@ def _worth(setup: Setup, scouted: Scouted, expected_steps: int, seconds: float) 
 
 
 def _best_size(
-    setup: Setup, way: Way, sizes: Sequence[int], facts: dict[str, Any], graphs: Graphs
+    setup: Setup,
+    way: Way,
+    sizes: Sequence[int],
+    facts: dict[str, Any],
+    graphs: Graphs,
+    afford: Callable[[float], bool],
 ) -> tuple[float, int]:
-    """Seconds of a member-step and the size that gives it: the smallest that is about as good as the best."""
+    """Seconds of a member-step and the size that gives it: the smallest that is about as good as the best.
+
+    Of the sizes, those beyond the first that trying can afford.
+    """
     found: list[tuple[float, int]] = []
     for size in sizes:
+        if found and not afford(_timing(way, size, found[-1][0])):
+            break
         found.append((_seconds(setup, way, size, facts, graphs), size))
         if (
             size * found[-1][0] > _SLOW_STEP

@@ -25,30 +25,37 @@ from lrkit.training.population.unfit import Unfit
 from lrkit.training.population.windows import signature, stack_batches
 from lrkit.training.run import Run, StepInfo
 
-__all__ = ["Scouted", "check_fit", "scout"]
+__all__ = ["STEPS", "Scouted", "check_fit", "scout"]
 
-_STEPS = 3
-_TIMED = 8
+STEPS = 3  # that are compared
+_TIMED = (3, 8)  # the fewest and the most updates of the plain run
+_SCOUTED = 1 / 200  # and the share of all training that it may be in between: nobody goes on from it
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 @dataclass(frozen=True, slots=True)
 class Scouted:
-    """What a plain run showed: seconds of one step, parameters without gradient, whether random numbers are drawn."""
+    """What a plain run showed: seconds of one step and of making the run, parameters without gradient, whether random
+    numbers are drawn."""
 
     seconds: float
+    making: float
     idle: frozenset[str]
     draws: bool
 
 
-def scout(setup: Setup, index: int) -> Scouted:
-    """Train member `index` plainly for a few steps. Raises Unfit where that shows that stacks are out of question."""
+def scout(setup: Setup, index: int, *, expected_steps: int) -> Scouted:
+    """Train member `index` plainly for a few of `expected_steps`. Raises Unfit where stacks are out of question."""
     setup.check_plans()
+    clock = setup.clock
+    started = clock()
     run = setup.run(index)
     seconds: list[float] = []
     generators: list[RngState] = []
-    clock = setup.clock
     since = clock()
+    making = since - started
+    fewest, most = _TIMED
+    timed = min(max(fewest, round(_SCOUTED * expected_steps)), most, setup.plan.horizon.steps)
 
     def watch(info: StepInfo) -> None:
         nonlocal since
@@ -59,7 +66,7 @@ def scout(setup: Setup, index: int) -> Scouted:
     try:
         run.advance(1, on_step=watch)
         gradients = {name: p.grad for name, p in run.model.named_parameters() if p.requires_grad}
-        run.advance(min(_TIMED, setup.plan.horizon.steps), on_step=watch)
+        run.advance(timed, on_step=watch)
     except Exception as error:  # the user's own code: one by one it fails in the same words
         raise Unfit(f"a plain run fails: {_first_line(error)}") from error
     if any(g is not None and g.layout != torch.strided for g in gradients.values()):
@@ -67,7 +74,8 @@ def scout(setup: Setup, index: int) -> Scouted:
     if not seconds:
         raise Unfit("the first loss is not finite")
     return Scouted(
-        seconds=statistics.median(seconds[len(seconds) // 4 :]),
+        seconds=statistics.median(seconds[len(seconds) // 2 :]),
+        making=making,
         idle=frozenset(name for name, gradient in gradients.items() if gradient is None),
         draws=not all(are_equal(before, after) for before, after in itertools.pairwise(generators)),
     )
@@ -128,7 +136,7 @@ def _compared(
         run = setup.run(index)
         if not dropout:
             _without_dropout(run.model)
-        wanted.append(_plain_steps(run, min(_STEPS, setup.plan.horizon.steps)))
+        wanted.append(_plain_steps(run, min(STEPS, setup.plan.horizon.steps)))
     block = build_block(setup.starts(indices, idle=idle), indices, mixed=mixed, build=setup.optimizer)
     kind = setup.starts_made[indices[0]].optimizer.__name__
     model = setup.model()
