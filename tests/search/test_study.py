@@ -43,9 +43,12 @@ def result(lr: float = 1e-3, **changes) -> Result:
     st.integers(0, 10**12),
     st.booleans(),
     st.lists(st.tuples(st.text(max_size=9), numbers), max_size=3),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=64),
 )
-def test_results_come_back_to_the_last_bit(lr, objective, steps, diverged, metrics):
-    kept = result(lr, objective=objective, steps=steps, diverged=diverged, metrics=tuple(metrics))
+def test_results_come_back_to_the_last_bit(lr, objective, steps, diverged, metrics, parts):
+    kept = result(
+        lr, objective=objective, steps=steps, diverged=diverged, metrics=tuple(metrics), parts=tuple(parts)
+    )
     with SqliteStudy(None, SETTINGS) as study:
         study.add(kept)
         assert repr(study.results()) == repr((kept,))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from lrkit.search.curve_fit import CurveFit, fit_curve
 from lrkit.search.scale import Scale
+from lrkit.search.scatter import measured_noise
 from lrkit.search.trials import Result, Settings
 
 __all__ = ["fit_results"]
@@ -29,4 +30,6 @@ def fit_results(settings: Settings, results: Sequence[Result]) -> tuple[Scale, C
     alive = [(math.log10(r.lr), r.steps) for r in ordered if not r.diverged]
     tried = [place for place, _ in alive if -WINDOW[0] <= place - x <= WINDOW[1]]
     full = [place for place, steps in alive if steps == settings.steps] or tried
-    return scale, fit_curve(near, low=min(tried), high=max(tried), within=(min(full), max(full)))
+    noise = measured_noise(ordered, scale)
+    fit = fit_curve(near, low=min(tried), high=max(tried), within=(min(full), max(full)), noise=noise)
+    return scale, fit

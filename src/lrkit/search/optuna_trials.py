@@ -29,7 +29,7 @@ __all__ = ["from_trial", "quiet_optuna", "to_trial"]
 RATES = (1e-9, 1e2)
 """What Optuna is told of the lr's range: one for all trials, or its tools would not compare them."""
 
-_FORMAT = 1
+_FORMAT = 2
 _MARK = "lrkit"
 
 
@@ -82,6 +82,7 @@ def from_trial(trial: FrozenTrial) -> Result | None:
         seconds=float(known["seconds"]),
         metrics=tuple((name, float(value)) for name, value in known["metrics"]),
         values=tuple((name, value) for name, value in known["values"]),
+        parts=tuple(known["parts"]),
     )
 
 
@@ -110,6 +111,7 @@ def _attributes(result: Result) -> dict[str, Any]:
         "seconds": _plain(result.seconds),
         "metrics": [[name, _plain(value)] for name, value in result.metrics],
         "values": [[name, value] for name, value in result.values],
+        "parts": list(result.parts),
     }
 
 

@@ -26,7 +26,7 @@ from lrkit.search.trials import Proposal, Result
 
 __all__ = ["FORMAT", "SqliteStudy"]
 
-FORMAT = 2
+FORMAT = 3
 
 _SCHEMA = """
 create table meta (key text primary key, value text not null);
@@ -36,11 +36,12 @@ create table results (
     lr real not null, seed integer not null, steps integer not null,
     objective real, diverged integer not null,
     cost integer not null, seconds real not null, metrics text not null, vals text not null,
+    parts text not null,
     unique (lr, seed, vals, steps)
 );
 """
 
-_COLUMNS = "lr, seed, steps, objective, diverged, cost, seconds, metrics, vals"
+_COLUMNS = "lr, seed, steps, objective, diverged, cost, seconds, metrics, vals, parts"
 
 
 class SqliteStudy(Study):
@@ -86,9 +87,10 @@ class SqliteStudy(Study):
             result.seconds,
             metrics,
             json.dumps(result.values),
+            json.dumps(result.parts),
         )
         with self._database() as connection, connection:
-            connection.execute(f"insert into results ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            connection.execute(f"insert into results ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The plain data under `name`, made by `make` and kept for good the first time."""
@@ -194,7 +196,7 @@ class SqliteStudy(Study):
 
 
 def _result(row: tuple[Any, ...]) -> Result:
-    lr, seed, steps, objective, diverged, cost, seconds, metrics, values = row
+    lr, seed, steps, objective, diverged, cost, seconds, metrics, values, parts = row
     return Result(
         lr=lr,
         seed=seed,
@@ -205,6 +207,7 @@ def _result(row: tuple[Any, ...]) -> Result:
         seconds=seconds,
         metrics=tuple((name, float(value)) for name, value in json.loads(metrics)),
         values=tuple((name, value) for name, value in json.loads(values)),
+        parts=tuple(json.loads(parts)),
     )
 
 

@@ -16,7 +16,7 @@ from lrkit.search.setting import apply_values
 from lrkit.search.states import States
 from lrkit.search.study import Study
 from lrkit.search.trials import Proposal, Result, Settings, Stop, Values
-from lrkit.training import SILENT, MemberPlan, Population, Reporter, Route, Run, StepInfo, Task
+from lrkit.training import SILENT, Measurement, MemberPlan, Population, Reporter, Route, Run, StepInfo, Task
 
 __all__ = ["SharedGraphs", "Trainer", "routed"]
 
@@ -36,6 +36,9 @@ class SharedGraphs:
     def keep(self, values: Values, population: Population) -> None:
         """Offer those of `population` from now on, and let go of the ones before."""
         self._latest = values, population
+
+
+UNMEASURED = Measurement({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,9 @@ class Trainer:
         if known is not None:
             run.load_state_dict(known)
         run.advance(self._updates(proposal.stop, plan), on_step=self._on_step)
-        metrics = {} if run.diverged else run.evaluate("validation")
+        found = UNMEASURED if run.diverged else run.measure("validation")
         seconds = time.perf_counter() - started
-        result = self._result(proposal, plan, run.losses, metrics, seconds=seconds)
+        result = self._result(proposal, plan, run.losses, found, seconds=seconds)
         if self._goes_on(result):
             states.save(proposal.key, run.state_dict())
         return result
@@ -121,10 +124,12 @@ class Trainer:
 
         plan = population.members[0].plan
         population.advance(self._updates(proposals[0].stop, plan), on_step=on_step)
-        scores = population.evaluate("validation") if population.alive else {}
+        scores = population.measure("validation") if population.alive else {}
         seconds = (time.perf_counter() - started) / len(proposals)
         for i, proposal in enumerate(proposals):
-            result = self._result(proposal, plan, population.losses[i], scores.get(i, {}), seconds=seconds)
+            result = self._result(
+                proposal, plan, population.losses[i], scores.get(i, UNMEASURED), seconds=seconds
+            )
             if self._goes_on(result):
                 states.save(proposal.key, population.member_state(i))
             yield result
@@ -138,12 +143,13 @@ class Trainer:
         proposal: Proposal,
         plan: Plan,
         losses: Sequence[float],
-        metrics: Mapping[str, float],
+        found: Measurement,
         *,
         seconds: float,
     ) -> Result:
-        """What a stretch of training came to; `losses` are those of the whole trial, `metrics` empty if it diverged."""
-        objective = metrics.get(self.task.objective_key, math.nan)
+        """What a stretch of training came to; `losses` are the whole trial's, and nothing is `found` if it diverged."""
+        key = self.task.objective_key
+        objective = found.values.get(key, math.nan)
         diverged = not math.isfinite(objective)
         begun, wanted = (
             self._updates(proposal.start, plan) if proposal.start else 0,
@@ -160,8 +166,9 @@ class Trainer:
             diverged=diverged,
             cost=max(0, reached - proposal.start),
             seconds=seconds,
-            metrics=tuple(metrics.items()),
+            metrics=tuple(found.values.items()),
             values=proposal.values,
+            parts=() if diverged else found.parts.get(key, ()),
             losses=tuple(losses[begun:]),
             begun=begun,
         )

@@ -15,7 +15,8 @@ from lrkit.training.checkpoint import load_checkpoint, save_checkpoint
 from lrkit.training.control import final_part
 from lrkit.training.data import Split, resolve_loader, search_split, training_loader
 from lrkit.training.load import load_task
-from lrkit.training.metrics import evaluate, supervised
+from lrkit.training.measurement import Measurement
+from lrkit.training.metrics import measure, supervised
 from lrkit.training.plans import DEFAULT_SCHEDULE, default_plan, task_horizon
 from lrkit.training.population import MemberPlan, Population, Route, cross
 from lrkit.training.precision import Precision
@@ -29,6 +30,7 @@ __all__ = [
     "DEFAULT_SCHEDULE",
     "SILENT",
     "BatchStream",
+    "Measurement",
     "Member",
     "MemberPlan",
     "Population",
@@ -53,10 +55,10 @@ __all__ = [
     "derive_seed",
     "describe_groups",
     "describe_optimizer",
-    "evaluate",
     "final_part",
     "load_checkpoint",
     "load_task",
+    "measure",
     "move_to",
     "resolve_loader",
     "save_checkpoint",

@@ -12,7 +12,7 @@ from lrkit.errors import LrkitError, TaskError
 from lrkit.training.batches import Batch, BatchStream, move_to
 from lrkit.training.build import Member, build_member, choose_device, scalar_loss
 from lrkit.training.data import resolve_loader, search_split, training_loader
-from lrkit.training.metrics import evaluate
+from lrkit.training.metrics import measure
 from lrkit.training.seeding import derive_seed, seeded
 from lrkit.training.task import Task
 
@@ -88,7 +88,7 @@ def _measured(task: Task, member: Member, loader: Any, which: str) -> None:
         _called(
             task,
             f"{which} data or a metric",
-            evaluate,
+            measure,
             member.model,
             [batch],
             loss=task.loss,

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from lrkit.errors import TaskError
 from lrkit.training.batches import Batch, count_samples, move_to
+from lrkit.training.measurement import Measurement, PartialSums, measured
 
-__all__ = ["BatchMetric", "Metric", "WholeSetMetric", "evaluate", "supervised"]
+__all__ = ["BatchMetric", "Metric", "WholeSetMetric", "measure", "supervised"]
 
 BatchMetric = Callable[[nn.Module, Batch], float | Tensor]
 
@@ -90,7 +91,7 @@ def _pair(batch: Batch) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
-def evaluate(
+def measure(
     model: nn.Module,
     loader: Iterable[Batch],
     *,
@@ -98,15 +99,16 @@ def evaluate(
     metrics: Mapping[str, Metric],
     device: torch.device,
     which: str,
-) -> dict[str, float]:
-    """`{"<which> loss": ..., "<which> <metric>": ...}` over one pass, in eval mode, without gradients.
+) -> Measurement:
+    """`<which> loss` and `<which> <metric>` over one pass, in eval mode, without gradients.
 
     Losses and batch metrics are weighted by the samples of each batch, so that a short last batch counts for what it
     is. Every module's train/eval mode is as found afterwards. Raises TaskError on an empty loader.
     """
-    sums = dict.fromkeys(["loss", *(n for n, m in metrics.items() if not isinstance(m, WholeSetMetric))], 0.0)
+    means: dict[str, Any] = {"loss": loss}
+    means |= {name: metric for name, metric in metrics.items() if not isinstance(metric, WholeSetMetric)}
     whole = {name: metric for name, metric in metrics.items() if isinstance(metric, WholeSetMetric)}
-    samples = 0
+    sums, samples = PartialSums(), 0
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
@@ -117,9 +119,7 @@ def evaluate(
                 batch = move_to(batch, device)
                 count = count_samples(batch)
                 samples += count
-                for name in sums:
-                    measure = loss if name == "loss" else metrics[name]
-                    sums[name] += count * float(measure(model, batch))  # type: ignore[operator]  # whole-set ones are not in `sums`
+                sums.add([count * float(mean(model, batch)) for mean in means.values()])
                 for whole_metric in whole.values():
                     whole_metric.update(model, batch)
     finally:
@@ -127,6 +127,7 @@ def evaluate(
             module.training = training
     if not samples:
         raise TaskError(f"the {which} loader gave no batch: is its data set empty?")
-    values = {name: total / samples for name, total in sums.items()}
-    values |= {name: float(metric.compute()) for name, metric in whole.items()}
-    return {f"{which} {name}": values[name] for name in ["loss", *metrics]}
+    found = measured(which, list(means), sums.stretches() / samples)
+    values = found.values | {f"{which} {name}": float(metric.compute()) for name, metric in whole.items()}
+    ordered = [f"{which} {name}" for name in ["loss", *metrics]]
+    return Measurement({key: values[key] for key in ordered}, found.parts)

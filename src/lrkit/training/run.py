@@ -26,7 +26,8 @@ from lrkit.training.batches import Batch, BatchStream, move_to
 from lrkit.training.build import build_model, choose_device, planned_optimizer, scalar_loss
 from lrkit.training.control import observation_intervals, settled_plan
 from lrkit.training.data import resolve_loader, search_split, training_loader
-from lrkit.training.metrics import evaluate
+from lrkit.training.measurement import Measurement
+from lrkit.training.metrics import measure
 from lrkit.training.precision import Precision
 from lrkit.training.seeding import derive_seed, seed_everything, seeded
 from lrkit.training.task import Task
@@ -79,7 +80,7 @@ class Run:
             self._rng = RngState.capture()
         watched = settled_plan(task, plan, data)
         self._intervals = observation_intervals(watched)
-        self._measured: tuple[int, dict[str, float]] = (-1, {})  # what controllers were told last, and when
+        self._measured: tuple[int, Measurement] | None = None  # what controllers were told last, and when
         self.scheduler = _scheduler(watched, self.optimizer)
         self._precision = Precision(plan.training.precision, self.device)
         self._stream = BatchStream(self._loader, seed=derive_seed(seed, 2))
@@ -130,9 +131,13 @@ class Run:
 
         Raises TaskError where the task has no such data.
         """
+        return dict(self.measure(which).values)
+
+    def measure(self, which: Literal["validation", "test", "train"]) -> Measurement:
+        """What `evaluate` gives, and of which parts of the data it is made."""
         task = self.task
-        if which == "validation" and self._measured[0] == self.step:
-            return dict(self._measured[1])
+        if which == "validation" and self._measured is not None and self._measured[0] == self.step:
+            return self._measured[1]
         if which == "train":
             loader = self._loader
         elif which == "test":
@@ -146,7 +151,7 @@ class Run:
         else:
             raise TaskError(f"task {task.name!r} trains on all of its data here: no validation data is left")
         with seeded(derive_seed(self.seed, 3, self.step)), self._precision.forward():
-            return evaluate(
+            return measure(
                 self.model, loader, loss=task.loss, metrics=task.metrics, device=self.device, which=which
             )
 
@@ -191,7 +196,7 @@ class Run:
         self._precision.load_state_dict(state["scaler"])
         self._stream.load_state_dict(state["stream"])
         self._rng = RngState.from_dict(state["rng"])
-        self._measured = (-1, {})
+        self._measured = None
         self.losses = state["losses"].tolist()
         self.diverged = bool(state["diverged"])
 
@@ -260,8 +265,9 @@ class Run:
         """Give the controllers what they wait for, if it is time; what was measured, or nothing."""
         if self.diverged or not any(self.step % interval == 0 for interval in self._intervals):
             return {}
-        metrics = self.evaluate("validation")
-        self._measured = (self.step, metrics)
+        measurement = self.measure("validation")
+        self._measured = (self.step, measurement)
+        metrics = dict(measurement.values)
         try:
             self.scheduler.observe(metrics)
         except MetricError:  # NaN, where the plan does not say what that is: as with the loss

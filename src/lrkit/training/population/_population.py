@@ -17,6 +17,7 @@ from torch import nn
 
 from lrkit.errors import StateError, TaskError, did_you_mean
 from lrkit.training.build import choose_device
+from lrkit.training.measurement import Measurement
 from lrkit.training.population.choice import choose_route, one_by_one
 from lrkit.training.population.engine import Graphs
 from lrkit.training.population.lanes import check_loaders
@@ -115,10 +116,14 @@ class Population:
 
     def evaluate(self, which: Which) -> dict[int, dict[str, float]]:
         """The figures of `Run.evaluate` for each member that is left, by its place; nothing is changed by it."""
+        return {member: dict(measured.values) for member, measured in self.measure(which).items()}
+
+    def measure(self, which: Which) -> dict[int, Measurement]:
+        """What `evaluate` gives, and of which parts of the data it is made."""
         engine = self._settled()
         self._whole()
         with _vmap_hushed():
-            return engine.evaluate(which)
+            return engine.measure(which)
 
     def drop(self, members: Iterable[int]) -> None:
         """Train these members no further; those that have left already may be among them.

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from lrkit.training.measurement import Measurement
 from lrkit.training.population.route import Route
 from lrkit.training.population.setup import Setup
 from lrkit.training.run import Run, StepInfo
@@ -53,9 +54,9 @@ class Loop:
                 self.step = max(self._runs[index].step for index in lost)
             self.drop(lost)
 
-    def evaluate(self, which: Which) -> dict[int, dict[str, float]]:
+    def measure(self, which: Which) -> dict[int, Measurement]:
         """What each member that is left scores."""
-        return {index: run.evaluate(which) for index, run in self._runs.items()}
+        return {index: run.measure(which) for index, run in self._runs.items()}
 
     def drop(self, members: Iterable[int]) -> None:
         """Train these no further; their models are given up."""

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from lrkit.errors import TaskError
 from lrkit.training.batches import count_samples, move_to
-from lrkit.training.metrics import WholeSetMetric, evaluate
+from lrkit.training.measurement import Measurement, PartialSums, measured
+from lrkit.training.metrics import WholeSetMetric, measure
 from lrkit.training.population.block import Block
 from lrkit.training.population.lanes import Lane
 from lrkit.training.population.loop import Which
@@ -40,7 +41,7 @@ class Scoring:
             False if any(isinstance(metric, WholeSetMetric) for metric in metrics.values()) else None
         )
 
-    def score(self, block: Block, lane: Lane, which: Which, *, step: int) -> dict[int, dict[str, float]]:
+    def score(self, block: Block, lane: Lane, which: Which, *, step: int) -> dict[int, Measurement]:
         """The figures of every member of the block that still trains."""
         if self._stacks is None:
             self._stacks = self._check(block, lane, which, step)
@@ -65,9 +66,9 @@ class Scoring:
 
     def _check(self, block: Block, lane: Lane, which: Which, step: int) -> bool:
         row = block.live.index(True)
-        wanted = self._alone(block, row, lane, which, step)
+        wanted = self._alone(block, row, lane, which, step).values
         try:
-            found = self._together(block, lane, which, step)[block.slots[row]]
+            found = self._together(block, lane, which, step)[block.slots[row]].values
         except Exception as error:  # a metric may leave tensors for Python in any way
             lines = str(error).splitlines() or [""]
             reason = f"{type(error).__name__}: {lines[0]:.200}"
@@ -79,36 +80,35 @@ class Scoring:
         _log.warning("%s: measuring members one by one: %s", self._setup.task.name, reason)
         return False
 
-    def _together(self, block: Block, lane: Lane, which: Which, step: int) -> dict[int, dict[str, float]]:
+    def _together(self, block: Block, lane: Lane, which: Which, step: int) -> dict[int, Measurement]:
         task = self._setup.task
         names = ["loss", *task.metrics]
         functions: list[Any] = [task.loss, *task.metrics.values()]
         tensors = {**block.trainable, **block.buffers}
-        total: Tensor = torch.zeros(len(names), len(block.slots), dtype=torch.float64)
-        samples = 0
+        sums, samples = PartialSums(), 0
         with seeded(derive_seed(lane.seed, 3, step)):
             for batch in lane.loader(which):
                 batch = move_to(batch, self._setup.device)
                 count = count_samples(batch)
                 samples += count
-                total += count * self._loss.measure(tensors, block.constants, functions, batch)
+                sums.add(count * self._loss.measure(tensors, block.constants, functions, batch))
         if not samples:
             raise TaskError(f"the {which} loader gave no batch: is its data set empty?")
-        means = (total / samples).T.tolist()
+        parts = sums.stretches() / samples
         return {
-            slot: {f"{which} {name}": value for name, value in zip(names, means[row], strict=True)}
+            slot: measured(which, names, parts[:, :, row])
             for row, slot in enumerate(block.slots)
             if block.live[row]
         }
 
-    def _alone(self, block: Block, row: int, lane: Lane, which: Which, step: int) -> dict[str, float]:
+    def _alone(self, block: Block, row: int, lane: Lane, which: Which, step: int) -> Measurement:
         task, setup = self._setup.task, self._setup
         if self._model is None:
             self._model = setup.model()
         _fill(self._model, block.tensors_of(row))
         precision = Precision(setup.plan.training.precision, setup.device)
         with seeded(derive_seed(setup.members[block.slots[row]].seed, 3, step)), precision.forward():
-            return evaluate(
+            return measure(
                 self._model,
                 lane.loader(which),
                 loss=task.loss,

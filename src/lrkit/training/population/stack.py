@@ -15,6 +15,7 @@ from torch import nn
 from lrkit.errors import TaskError
 from lrkit.optim.rng import RngState
 from lrkit.training.batches import Batch, move_to
+from lrkit.training.measurement import Measurement
 from lrkit.training.population.block import Block, build_block, pack
 from lrkit.training.population.engine import Engine, Graphs, Way
 from lrkit.training.population.lanes import Lane
@@ -97,9 +98,9 @@ class Stack:
                 if self.live:
                     self.step += 1
 
-    def evaluate(self, which: Which) -> dict[int, dict[str, float]]:
+    def measure(self, which: Which) -> dict[int, Measurement]:
         """What each member that is left scores."""
-        found: dict[int, dict[str, float]] = {}
+        found: dict[int, Measurement] = {}
         for fleet in self._fleets:
             lane = next(iter(fleet.lanes.values()))
             for block in fleet.blocks:
