@@ -15,9 +15,10 @@ __all__ = ["Within"]
 class Within:
     """Answers what the method asks beyond its range itself, and passes on what lies inside.
 
-    A rate out there counts as worse than all of the method's first batch, by as much as these differ: the barrier by
-    which searches are kept in bounds (Audet and Dennis, SIAM J. Optim. 17, 2006, section 1). It costs nothing, no
-    result of it is kept, and it depends on a batch that is complete by then, so that resuming is still asking again.
+    A rate out there counts as worse than all of the method's first batch, by as much as these differ: a barrier, as it
+    keeps direct searches within bounds (Audet and Dennis, SIAM J. Optim. 17, 2006), but finite, for the method fits a
+    curve. It costs nothing, no result of it is kept, and it rests on a batch that is complete by then, so that resuming
+    is still asking again.
     """
 
     def __init__(self, method: Method) -> None:
