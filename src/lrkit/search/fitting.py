@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
-from lrkit.search.curve_fit import CurveFit, fit_curve
+from lrkit.search.curve_fit import CurveFit, centre_of, fit_curve
 from lrkit.search.scale import Scale
 from lrkit.search.scatter import measured_noise
 from lrkit.search.trials import Result, Settings
@@ -14,6 +15,9 @@ __all__ = ["fit_results"]
 
 WINDOW = (1.6, 1.3)
 """Decades below and above the best that the fit looks at."""
+
+_fitted = lru_cache(maxsize=16)(fit_curve)
+"""A method that replays its batches asks for the same fits again and again."""
 
 
 def fit_results(settings: Settings, results: Sequence[Result]) -> tuple[Scale, CurveFit]:
@@ -24,12 +28,11 @@ def fit_results(settings: Settings, results: Sequence[Result]) -> tuple[Scale, C
     ordered = sorted(results, key=lambda r: (r.lr, r.seed, r.steps))
     scale = Scale.of(ordered, steps=settings.steps, direction=settings.direction)
     points = scale.points(ordered)
-    longest = min(p.shortness for p in points)
-    x = min((p.y, p.x) for p in points if p.shortness == longest)[1]
-    near = [p for p in points if -WINDOW[0] <= p.x - x <= WINDOW[1]]
+    x = centre_of(points)
+    near = tuple(p for p in points if -WINDOW[0] <= p.x - x <= WINDOW[1])
     alive = [(math.log10(r.lr), r.steps) for r in ordered if not r.diverged]
     tried = [place for place, _ in alive if -WINDOW[0] <= place - x <= WINDOW[1]]
     full = [place for place, steps in alive if steps == settings.steps] or tried
     noise = measured_noise(ordered, scale)
-    fit = fit_curve(near, low=min(tried), high=max(tried), within=(min(full), max(full)), noise=noise)
+    fit = _fitted(near, low=min(tried), high=max(tried), within=(min(full), max(full)), noise=noise)
     return scale, fit
