@@ -3,6 +3,7 @@
     python bench/search_interval.py --repeats 40                       # digits, digits-cnn, diabetes, mnist1d
     python bench/search_interval.py mnist char-lm --repeats 10 --data DATA
     python bench/search_interval.py digits --budget 4
+    python bench/search_interval.py mnist-cnn --repeats 8 --data DATA --append    # to those measured before
 
 The best rate is that of bench/truth/<task>.json. A seed draws the held-out part, the weights and the batch order, there
 as in the repeats, which take other seeds: so an interval must also cover what the choice of 287 samples does.
@@ -12,6 +13,7 @@ as in the repeats, which take other seeds: so an interval must also cover what t
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import multiprocessing
 import os
@@ -19,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _report import table, write_report
+from _report import OUT, table, write_report
 from tasks import DATA, TASKS, bench_task
 from truth import Truth
 
@@ -27,6 +29,7 @@ from lrkit.search import search_lr
 from lrkit.training import default_plan
 
 FIRST_REPEAT = 1000
+NAME = "search_interval"
 
 
 def main() -> None:
@@ -37,6 +40,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=40, help="searches of each task")
     parser.add_argument("--budget", type=float, default=8.0, help="in trainings")
     parser.add_argument("--data", type=Path, help="folder with mnist/ and tinyshakespeare.txt")
+    parser.add_argument(
+        "--append", action="store_true", help="go on with the searches of bench/out/search_interval.json"
+    )
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     asked = parser.parse_args()
     for name in asked.tasks:
@@ -48,10 +54,15 @@ def main() -> None:
 
 
 def measure_intervals(pool, names: list[str], asked: argparse.Namespace) -> None:
+    """Searches are kept as they end, so that an interrupted bench can be gone on with."""
+    searches = json.loads((OUT / f"{NAME}.json").read_text())["searches"] if asked.append else []
+    known = {(s["task"], s["seed"], s["budget"]) for s in searches}
     jobs = [(n, asked.data, FIRST_REPEAT + i, asked.budget) for n in names for i in range(asked.repeats)]
-    searches = pool.starmap(one_search, jobs, chunksize=1)
-    rows = {name: summary([s for s in searches if s["task"] == name]) for name in names}
-    rows["all"] = summary(searches)
+    wanted = [job for job in jobs if (job[0], job[2], job[3]) not in known]
+    path = OUT / f"{NAME}.json"
+    for found in pool.imap_unordered(one_search, wanted, chunksize=1):
+        searches.append(found)
+        path = write_report(NAME, {"summary": summaries(searches), "searches": searches})
     header = (
         "task",
         "searches",
@@ -66,14 +77,16 @@ def measure_intervals(pool, names: list[str], asked: argparse.Namespace) -> None
     )
     print(
         table(
-            "90 % intervals of the best rate", header, [(name, *row.values()) for name, row in rows.items()]
+            "90 % intervals of the best rate",
+            header,
+            [(name, *row.values()) for name, row in summaries(searches).items()],
         )
     )
-    path = write_report("search_interval", {"summary": rows, "searches": searches})
     print(path)
 
 
-def one_search(name: str, data: Path | None, seed: int, budget: float) -> dict:
+def one_search(job: tuple[str, Path | None, int, float]) -> dict:
+    name, data, seed, budget = job
     task = bench_task(name, data, seed=seed)
     steps = default_plan(task).horizon.steps
     found = search_lr(task, seed=seed, budget=round(budget * steps))
@@ -82,6 +95,7 @@ def one_search(name: str, data: Path | None, seed: int, budget: float) -> dict:
     return {
         "task": name,
         "seed": seed,
+        "budget": budget,
         "lr": found.lr,
         "interval": [low, high],
         "good": list(found.good),
@@ -95,6 +109,13 @@ def one_search(name: str, data: Path | None, seed: int, budget: float) -> dict:
         "seconds": found.seconds,
         "trials": [[t.lr, t.seed, t.steps, plain(t.objective)] for t in found.trials],
     }
+
+
+def summaries(searches: list[dict]) -> dict[str, dict]:
+    """By task and for "all" together."""
+    names = dict.fromkeys(s["task"] for s in searches)
+    each = {name: summary([s for s in searches if s["task"] == name]) for name in names}
+    return each | {"all": summary(searches)}
 
 
 def summary(searches: list[dict]) -> dict:
