@@ -48,6 +48,7 @@ def one_line(outcome, code):
         (["find", "digits", "--low", "1e-3", "--high", "1e-3"], "low= must be below high=: both are 0.001"),
         (["find", "digits", "--low", "1e-3", "--high", "1.001e-3"], "leave nothing to sweep"),
         (["search", "digits", "--low", "1e-3"], "--low and --high"),
+        (["search", "digits", "--low", "1e-3", "--high", "1.001e-3"], "nothing to search"),
         (["search", "digits", "--param", "lr=1e-3..1e-3"], "0.001..0.001 does not"),
         (["train", "nowhere.toml", "digits"], "nowhere.toml"),
         (["plot", "cosin(to=0)"], "did you mean 'cosine'?"),
@@ -99,6 +100,18 @@ def test_a_loss_that_raises_names_file_line_and_error(lrkit, task_file, command,
     assert "tiny.py" in line
     assert "line 12" in line
     assert "RuntimeError: the cat sat on the data" in line
+
+
+@pytest.mark.slow
+def test_a_loss_that_raises_in_a_worker_names_file_line_and_error(task_file, tmp_path):
+    task = task_file(before="if len(calls) >= 40: raise RuntimeError('bad batch')")
+    arguments = ["search", task, "--workers", "2", "--low", "1e-3", "--high", "1e-1", "--out", "run"]
+    told = subprocess.run(
+        [sys.executable, "-m", "lrkit", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert told.returncode == 2, told.stderr
+    assert "Traceback" not in told.stderr
+    assert "lrkit: tiny.py, line 12: RuntimeError: bad batch" in told.stderr
 
 
 def test_an_empty_data_set_is_said(lrkit, task_file):

@@ -56,7 +56,8 @@ def test_a_budget_that_is_none_is_refused(budget):
 
 
 @pytest.mark.parametrize(
-    "bracket", [(0.0, 1.0), (1.0, 0.1), (1e-3, 1e-3), (1e-3, float("inf")), (float("nan"), 1.0)]
+    "bracket",
+    [(0.0, 1.0), (1.0, 0.1), (1e-3, 1e-3), (1e-3, 1.1e-3), (1e-3, float("inf")), (float("nan"), 1.0)],
 )
 def test_a_bracket_that_is_none_is_refused(bracket):
     with pytest.raises(SpecError, match="bracket="):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sysconfig
 import traceback
 from dataclasses import dataclass
@@ -93,10 +94,15 @@ def _of_the_user(error: BaseException) -> Failure | None:
 
 def _users_place(error: BaseException) -> tuple[str, int] | None:
     """File and line of the deepest frame that is neither lrkit's nor an installed package's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        if frame.lineno is not None and not _is_installed(frame.filename):
-            return _shown(frame.filename), frame.lineno
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    # What was raised in a worker process has its traceback there as a note.
+    told = "\n".join(getattr(error, "__notes__", ()))
+    frames += [
+        (file, int(line)) for file, line in re.findall(r'^ *File "(.+)", line (\d+)', told, re.MULTILINE)
+    ]
+    for file, line in reversed(frames):
+        if line is not None and not _is_installed(file):
+            return _shown(file), line
     return None
 
 

@@ -10,8 +10,10 @@ from lrkit.range_test import RangeTest
 from lrkit.range_test.grid import LEAST_STEPS
 from lrkit.search.methods.auto import least_budget
 
-__all__ = ["REPEATS", "SWEPT", "Limits", "sweep_length"]
+__all__ = ["NARROWEST", "REPEATS", "SWEPT", "Limits", "sweep_length"]
 
+NARROWEST = 1.2
+"""Factor between the ends of a range below which rates of three digits are hardly told apart."""
 SWEPT = (1e-5, 1.0)
 """The range test's rates at first; it goes on by itself where the answer lies outside."""
 LEAST_SWEEP, MOST_SWEEP = LEAST_STEPS, 100
@@ -89,4 +91,12 @@ def _check(budget: int | None, bracket: tuple[float, float] | None, range_test: 
         raise SpecError("give bracket= or range_test=, not both")
     low, high = bracket
     if not (0 < low < high < math.inf):
-        raise SpecError(f"bracket= is (low, high), two finite rates above 0 and rising, not {bracket!r}")
+        raise SpecError(
+            f"bracket= (--low and --high) is two finite rates above 0, the first below the second, "
+            f"not {low!r} and {high!r}"
+        )
+    if high < NARROWEST * low:
+        raise SpecError(
+            f"bracket= (--low and --high) leaves nothing to search between {low!r} and {high!r}: "
+            f"its ends lie a factor of {NARROWEST} apart at least, and a decade or more tells more"
+        )

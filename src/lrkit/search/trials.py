@@ -25,9 +25,10 @@ class Settings:
     """All that decides, together with the results so far, what a search does next.
 
     `steps` is the length T of a full trial and `budget` what all trials together may cost, both in updates;
-    `low` and `high` bound the rates at first. `untrained` is the objective before any training (inf where it
-    is not known): what ends worse than it is hopeless. No trial is judged before `earliest` updates: while
-    the rate still warms up, too high ones look good. `space` holds what is searched beside the lr.
+    `low` and `high` bound the rates: at first, or for good where `closed`. `untrained` is the objective before
+    any training (inf where it is not known): what ends worse than it is hopeless. No trial is judged before
+    `earliest` updates: while the rate still warms up, too high ones look good. `space` holds what is searched
+    beside the lr.
     """
 
     steps: int
@@ -39,6 +40,11 @@ class Settings:
     untrained: float = math.inf
     earliest: int = 0
     space: Space | None = None
+    closed: bool = False
+
+    def allows(self, lr: float) -> bool:
+        """Whether the rate may be tried: any may where the ends are not closed."""
+        return not self.closed or round_rate(self.low) <= lr <= round_rate(self.high)
 
 
 @dataclass(frozen=True, slots=True)

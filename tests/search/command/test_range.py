@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from lrkit.errors import NoAnswer, SpecError
 from lrkit.search.command import search_command
-from lrkit.search.command._search_command import METHODS, SHARES
+from lrkit.search.command._search_command import SHARES
 from lrkit.search.command.from_zero import FromZero
 from lrkit.search.methods.batches import SPENT, told_at_end
+from lrkit.search.methods.registry import METHODS
 from lrkit.search.trials import Result, Settings, Stop
 from search.command.scripts import PYTHON, script
 
@@ -46,7 +47,7 @@ def searched(asked, best, *, way="auto", at_once=99):
 def test_nothing_beyond_the_range_is_tried_and_asking_one_by_one_changes_nothing(
     way, best, direction, budget
 ):
-    asked = Settings(steps=T, budget=budget, low=1e-4, high=1e-2, direction=direction)
+    asked = Settings(steps=T, budget=budget, low=1e-4, high=1e-2, direction=direction, closed=True)
     results, stop = searched(asked, best, way=way)
     assert all(1e-4 <= r.lr <= 1e-2 for r in results)
     assert any(r.steps == T for r in results)
@@ -58,7 +59,7 @@ def test_nothing_beyond_the_range_is_tried_and_asking_one_by_one_changes_nothing
 @pytest.mark.parametrize(("best", "end"), [(-5.0, "lower"), (-1.0, "upper"), (-3.0, None)])
 @pytest.mark.parametrize("way", ["auto", "grid", "halving", "bayes"])
 def test_a_best_rate_at_an_end_is_told_with_the_remedy(way, best, end):
-    results, stop = searched(Settings(steps=T, budget=65, low=1e-4, high=1e-2), best, way=way)
+    results, stop = searched(Settings(steps=T, budget=65, low=1e-4, high=1e-2, closed=True), best, way=way)
     assert (f"the best lr is at the {end} end of its range: widen it by --param lr=" in stop.reason) is bool(
         end
     )

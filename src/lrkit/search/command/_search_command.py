@@ -18,9 +18,9 @@ from lrkit.search.command.outcome import CommandSearch, conclude_command
 from lrkit.search.command.reports import Length
 from lrkit.search.command.sources import JsonLines, Source
 from lrkit.search.command.template import Template
-from lrkit.search.command.within import Within
 from lrkit.search.driver import drive
-from lrkit.search.methods import registry
+from lrkit.search.limits import NARROWEST
+from lrkit.search.methods.registry import METHODS
 from lrkit.search.space import Parameter, Range, Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.trials import Direction, Proposal, Result, Settings
@@ -28,8 +28,6 @@ from lrkit.training.progress import SILENT, Reporter
 
 __all__ = ["search_command"]
 
-METHODS = {**registry.METHODS, "auto": Within(registry.METHODS["auto"])}
-"""The usual ones, none of which goes beyond the range here."""
 SHARES = {"auto": 0.85, "bayes": 1.0, "grid": 1.0, "halving": 2 / 3}
 """The `share` of each method (see FromZero): what goes on was stopped at a third at most; with auto that is half."""
 SHORT, FEWEST = 3, 4
@@ -39,8 +37,6 @@ SPACING = 0.4
 FULL_TRIALS = 6
 """Whole trainings in the default budget, besides the coarse ones, for each parameter."""
 DIRECTIONS = ("min", "max")
-NARROWEST = 1.2
-"""Factor between the ends of a range below which rates of three digits are hardly told apart."""
 
 
 def search_command(
@@ -106,6 +102,7 @@ def search_command(
         seed=seed,
         direction=direction,
         space=space or None,
+        closed=True,
     )
     way = "halving" if method == "auto" and space else method
     deadline = math.inf if seconds is None else time.monotonic() + seconds

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from lrkit.search.curve_fit import CurveFit, Point, slope_variance
 from lrkit.search.fitting import fit_results
-from lrkit.search.methods.batches import SPENT, hopeful_merit, rest_of_batch
+from lrkit.search.methods.batches import SPENT, hopeful_merit, rest_of_batch, told_at_end
 from lrkit.search.trials import Proposal, Result, Settings, Stop, TrialKey, round_rate
 
 __all__ = ["AUTO", "SPACING", "least_budget", "rung_steps"]
@@ -67,7 +67,8 @@ class _Auto:
 
     def next_trials(self, settings: Settings, results: Sequence[Result]) -> tuple[Proposal, ...] | Stop:
         """The trials to run now, or why there are none."""
-        return rest_of_batch(settings, results, lambda done: _next_batch(_Board(settings, done)))
+        answer = rest_of_batch(settings, results, lambda done: _next_batch(_Board(settings, done)))
+        return told_at_end(settings, results, answer) if settings.closed else answer
 
     def resumable(self, settings: Settings, results: Sequence[Result]) -> frozenset[TrialKey]:
         """The coarse trials of use; those near the best, when some have gone to the end."""
@@ -139,7 +140,7 @@ class _Board:
 
 def _next_batch(board: _Board) -> tuple[Proposal, ...] | Stop:
     for stage in (_coarse, _grow, _halve, _finish, _enclose):
-        if batch := _within(stage(board), board.left):
+        if batch := _within(board, stage(board)):
             return batch
     if all(r.diverged for r in board.results):
         return Stop("every rate tried diverged")
@@ -150,14 +151,14 @@ def _next_batch(board: _Board) -> tuple[Proposal, ...] | Stop:
     fit = board.fit()
     if max(fit.best - fit.low, fit.high - fit.best) <= SETTLED:
         return Stop("further trials would tell little")
-    return _within(_pairs(board, fit), board.left) or _most_telling(board, fit)
+    return _within(board, _pairs(board, fit)) or _most_telling(board, fit)
 
 
-def _within(proposals: Iterator[Proposal], budget: int) -> tuple[Proposal, ...]:
-    """Those that the budget holds, in their order."""
-    taken = []
+def _within(board: _Board, proposals: Iterator[Proposal]) -> tuple[Proposal, ...]:
+    """Those that the ends of the range allow and the budget holds, in their order."""
+    taken, budget = [], board.left
     for proposal in proposals:
-        if proposal.cost <= budget:
+        if board.settings.allows(proposal.lr) and proposal.cost <= budget:
             taken.append(proposal)
             budget -= proposal.cost
     return tuple(taken)
@@ -229,20 +230,24 @@ def _enclose(board: _Board) -> Iterator[Proposal]:
 
 
 def _pairs(board: _Board, fit: CurveFit) -> Iterator[Proposal]:
-    """Both sides of the best under each further seed, two seeds at a time; the upper one below all that diverged."""
+    """Both sides of the best under each further seed, two seeds at a time; the upper one below all that diverged, and
+    neither beyond an end that is closed.
+    """
     s = board.settings
     known = {r.seed for r in board.results}
     further = [seed for seed in range(s.seed, s.seed + MOST_SEEDS) if seed not in known]
-    upper = min(fit.best + ASIDE, math.log10(board.burst) - 0.1)
+    ends = (math.log10(s.low), math.log10(s.high)) if s.closed else (-math.inf, math.inf)
+    lower = max(fit.best - ASIDE, ends[0])
+    upper = min(fit.best + ASIDE, math.log10(board.burst) - 0.1, ends[1])
     for seed in further[: min(2, board.left // (2 * s.steps))]:
-        yield _new(s, fit.best - ASIDE, s.steps, seed)
+        yield _new(s, lower, s.steps, seed)
         yield _new(s, max(fit.best, upper), s.steps, seed)
 
 
 def _most_telling(board: _Board, fit: CurveFit) -> tuple[Proposal, ...] | Stop:
     """The one trial that lowers the variance of the slope across the best rate most, for its updates."""
     s = board.settings
-    candidates = [p for p in _single_trials(board, fit) if p.cost <= board.left]
+    candidates = [p for p in _single_trials(board, fit) if s.allows(p.lr) and p.cost <= board.left]
     if not candidates:
         return Stop(SPENT)
     points = fit_results(s, board.results)[0].points(board.results)
