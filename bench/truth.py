@@ -28,6 +28,7 @@ from lrkit.training import Population, cross, default_plan
 FOLDER = Path(__file__).parent / "truth"
 PARTS = {"tenth": 10, "third": 3, "full": 1}
 KERNEL = 0.1
+FEWEST_SEEDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Truth:
         if not path.exists():
             raise SystemExit(f"{path} is missing: python bench/truth.py {name}")
         found = json.loads(path.read_text())
+        if len(found["seeds"]) < FEWEST_SEEDS:
+            raise SystemExit(
+                f"{path} has {len(found['seeds'])} seeds yet, too few for a truth: {found['command']}"
+            )
         return cls.of(found["rates"], found["full"])
 
     @classmethod
@@ -75,13 +80,15 @@ def log_objectives(rows: list[list[float | None]]) -> np.ndarray:
     return np.log(np.where(np.isfinite(values), values, np.nanmax(values)))
 
 
-def one_seed(name: str, data: Path | None, rates: list[float], seed: int) -> dict[str, list[float | None]]:
-    """The objectives of all rates under one seed at each length, trained as one population."""
+def one_seed(
+    name: str, data: Path | None, rates: list[float], seed: int, parts: dict[str, int]
+) -> dict[str, list[float | None]]:
+    """The objectives of all rates under one seed at the ends of these parts, trained as one population."""
     task = bench_task(name, data, seed=seed)
     plan = default_plan(task, lr=1e-3)
     population = Population(task, cross(plan, lrs=rates, seeds=[seed]))
     found: dict[str, list[float | None]] = {}
-    for part, divisor in PARTS.items():
+    for part, divisor in parts.items():
         population.advance(plan.horizon.steps // divisor)
         scores = population.evaluate("validation") if population.alive else {}
         values = [scores.get(i, {}).get(task.objective_key, math.nan) for i in range(len(rates))]
@@ -104,7 +111,7 @@ def main() -> None:
     rates = [float(f"{lr:.3g}") for lr in np.geomspace(asked.low, asked.high, count)]
     path = FOLDER / f"{asked.task}.json"
     known = json.loads(path.read_text()) if path.exists() else None
-    if known is None or known["rates"] != rates or not PARTS.keys() <= known.keys():
+    if known is None or known["rates"] != rates:
         steps = default_plan(bench_task(asked.task, asked.data), lr=1e-3).horizon.steps
         known = {
             "task": asked.task,
@@ -113,11 +120,12 @@ def main() -> None:
             "seeds": [],
             **{part: [] for part in PARTS},
         }
+    parts = {part: divisor for part, divisor in PARTS.items() if part in known}
     for seed in range(asked.seeds):
         if seed in known["seeds"]:
             continue
         started = time.perf_counter()
-        for part, values in one_seed(asked.task, asked.data, rates, seed).items():
+        for part, values in one_seed(asked.task, asked.data, rates, seed, parts).items():
             known[part].append(values)
         known["seeds"].append(seed)
         known |= {"command": command(), "machine": machine(), "date": today()}
