@@ -21,8 +21,8 @@ positive = st.lists(st.floats(0.1, 10.0), min_size=4, max_size=12)
 
 
 def result(lr: float, parts, *, seed: int = 0, steps: int = 100) -> Result:
-    parts = tuple(map(float, parts))
-    return Result(lr, seed, steps, sum(parts), False, steps, 0.0, parts=parts)
+    each = tuple((1.0 / len(parts), float(part)) for part in parts)
+    return Result(lr, seed, steps, float(sum(parts)), False, steps, 0.0, parts=each)
 
 
 def test_the_error_is_the_spread_of_repeated_draws():
@@ -71,7 +71,8 @@ def trained(scatter: float | None) -> list[Result]:
                 parts = objective * parts / parts.sum()
             else:
                 luck.standard_normal(32)
-            found.append(replace(result(10.0 ** (x - 3.0), (objective,), seed=seed), parts=tuple(parts)))
+            one = result(10.0 ** (x - 3.0), parts, seed=seed)
+            found.append(replace(one, objective=objective))
     return found
 
 
@@ -80,6 +81,26 @@ def test_quiet_samples_narrow_the_interval_and_noisy_ones_widen_it():
     fits = [fit_results(settings, trained(scatter))[1] for scatter in (0.1, None, 3.0)]
     quiet, unknown, loud = (fit.high - fit.low for fit in fits)
     assert quiet < 0.8 * unknown < 0.8 * loud
+
+
+def test_batches_of_unequal_size_are_no_noise():
+    """Every sample gains 0.1, whatever the size of its batch."""
+    sizes = np.array([256, 256, 256, 256, 10]) / 1034
+    levels = np.array([0.3, 0.5, 0.4, 0.6, 0.2])
+    a, b = (
+        replace(result(lr, (0.5,)), parts=tuple(zip(sizes.tolist(), (sizes * values).tolist(), strict=True)))
+        for lr, values in ((1e-3, levels), (1e-2, levels + 0.1))
+    )
+    assert difference_error(a, b, logarithmic=False) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_plateau_on_which_every_sample_is_right_has_a_curve_all_the_same():
+    plateau = [result(10.0**x, [0.25] * 4) for x in (-3.0, -2.6, -2.2)]
+    worse = [result(10.0**x, [0.25, 0.2, 0.25, 0.1]) for x in (-1.8, -1.4)]
+    asked = Settings(steps=100, budget=10_000, low=1e-3, high=1e-1, direction="max")
+    fit = fit_results(asked, [*plateau, *worse])[1]
+    assert -3.2 < fit.low < fit.best < fit.high
+    assert fit.best < -1.8
 
 
 def test_the_noise_told_grows_with_the_scatter_and_needs_a_pair_of_one_seed():

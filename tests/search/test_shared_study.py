@@ -128,7 +128,9 @@ class TestRows:
 
     def test_results_come_back_in_their_order_from_any_driver(self, join):
         kept = (
-            result(3.0, metrics=(("loss", 0.1), ("accuracy", math.inf)), parts=(0.1 + 0.2, 1e-300)),
+            result(
+                3.0, metrics=(("loss", 0.1), ("accuracy", math.inf)), parts=((0.1 + 0.2, 1e-300), (0.7, 2.0))
+            ),
             result(1.0, objective=math.nan, diverged=True, steps=3),
             result(0.1 + 0.2, values=(("momentum", 1 / 3), ("schedule", "cosine(to=0)")), seed=7),
             result(1.0, steps=9, objective=-0.0),

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
@@ -43,7 +44,7 @@ def result(lr: float = 1e-3, **changes) -> Result:
     st.integers(0, 10**12),
     st.booleans(),
     st.lists(st.tuples(st.text(max_size=9), numbers), max_size=3),
-    st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=64),
+    st.lists(st.tuples(st.floats(0, 1), st.floats(allow_nan=False, allow_infinity=False)), max_size=64),
 )
 def test_results_come_back_to_the_last_bit(lr, objective, steps, diverged, metrics, parts):
     kept = result(
@@ -116,6 +117,22 @@ def test_other_settings_are_refused_by_name(tmp_path):
     with pytest.raises(StudyError, match=r"budget was 100, now 200, seed was 0, now 1"):
         SqliteStudy(tmp_path, SETTINGS | {"seed": 1, "budget": 200})
     SqliteStudy(tmp_path, SETTINGS).close()
+
+
+def test_a_study_of_the_format_before_is_gone_on_with(tmp_path):
+    with SqliteStudy(tmp_path, SETTINGS) as study:
+        study.add(result(1.0, parts=((0.5, 0.1), (0.5, 0.4))))
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+        connection.execute("alter table results drop column parts")
+        connection.execute("update meta set value = '2' where key = 'format'")
+    for known in (1, 2):
+        with SqliteStudy(tmp_path, SETTINGS) as study:
+            assert [r.lr for r in study.results()] == [1.0, 2.0][:known]
+            assert study.results()[0].parts == ()
+            if known == 1:
+                study.add(result(2.0, parts=((1.0, 0.5),)))
+            else:
+                assert study.results()[1].parts == ((1.0, 0.5),)
 
 
 def test_another_format_is_refused(tmp_path):

@@ -15,14 +15,16 @@ from lrkit.training.measurement import MOST_PARTS, PartialSums
 def test_stretches_sum_to_the_whole_and_are_few_and_even(values):
     sums = PartialSums()
     for value in values:
-        sums.add([value, -value])
-    stretches = sums.stretches()
-    assert stretches.shape[1] == 2
-    assert stretches.sum(axis=0).tolist() == [sum(values), -sum(values)]
-    assert min(len(values), MOST_PARTS // 2) <= len(stretches) <= min(len(values), MOST_PARTS)
+        sums.add(2, [value, -value])
+    parts = sums.parts()
+    assert sums.samples == 2 * len(values)
+    assert parts.shape[1] == 2
+    assert min(len(values), MOST_PARTS // 2) <= len(parts) <= min(len(values), MOST_PARTS)
     each = next(2**k for k in range(20) if 2**k * MOST_PARTS >= len(values))
-    wanted = [sum(values[i : i + each]) for i in range(0, len(values), each)]
-    assert stretches[:, 0].tolist() == wanted
+    groups = [values[i : i + each] for i in range(0, len(values), each)]
+    np.testing.assert_allclose(parts[:, 0], [sum(group) / len(values) for group in groups], atol=1e-12)
+    np.testing.assert_allclose(parts[:, 1], -parts[:, 0])
+    np.testing.assert_allclose(sums.shares(), [len(group) / len(values) for group in groups])
 
 
 def test_the_parts_of_a_run_sum_to_its_figures_and_measuring_changes_nothing():
@@ -33,7 +35,8 @@ def test_the_parts_of_a_run_sum_to_its_figures_and_measuring_changes_nothing():
     assert set(found.parts) == set(found.values) == {"validation loss", "validation accuracy"}
     for name, value in found.values.items():
         assert len(found.parts[name]) > 4
-        assert sum(found.parts[name]) == pytest.approx(value, rel=1e-12)
+        assert sum(added for _, added in found.parts[name]) == pytest.approx(value, rel=1e-12)
+        assert sum(share for share, _ in found.parts[name]) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("route", ["loop", "eager"])

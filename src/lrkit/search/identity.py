@@ -19,7 +19,10 @@ _SAME = 1e-4
 def require_format(where: object, there: object, here: int) -> None:
     """Raise StudyError where what is kept there has another format than the one that is read here."""
     if there != here:
-        raise StudyError(f"{where} has format {there!r}; this lrkit reads format {here}")
+        raise StudyError(
+            f"{where} has format {there!r}; this lrkit reads format {here}: go on with the version that began it, or "
+            "begin anew elsewhere"
+        )
 
 
 def require_settings(

@@ -82,7 +82,7 @@ def from_trial(trial: FrozenTrial) -> Result | None:
         seconds=float(known["seconds"]),
         metrics=tuple((name, float(value)) for name, value in known["metrics"]),
         values=tuple((name, value) for name, value in known["values"]),
-        parts=tuple(known["parts"]),
+        parts=tuple((share, added) for share, added in known["parts"]),
     )
 
 
@@ -111,7 +111,7 @@ def _attributes(result: Result) -> dict[str, Any]:
         "seconds": _plain(result.seconds),
         "metrics": [[name, _plain(value)] for name, value in result.metrics],
         "values": [[name, value] for name, value in result.values],
-        "parts": list(result.parts),
+        "parts": [list(part) for part in result.parts],
     }
 
 

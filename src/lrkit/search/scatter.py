@@ -21,6 +21,8 @@ from lrkit.search.trials import Result
 __all__ = ["difference_error", "measured_noise"]
 
 FEWEST_PARTS = 4
+LEAST_NOISE = 0.05
+"""In units of the fit: samples that hardly scatter, all of them right, say nothing of other weights and batches."""
 APART = (0.1, 1.0)
 """Decades between two rates that are compared: nearer ones differ in little, further ones in what is not noise."""
 NEAR = 0.7
@@ -33,11 +35,11 @@ def difference_error(a: Result, b: Result, *, logarithmic: bool) -> float | None
     None where they were not measured on the same parts, or on too few.
     """
     count = len(a.parts)
-    if count != len(b.parts) or count < FEWEST_PARTS:
+    if count < FEWEST_PARTS or [share for share, _ in a.parts] != [share for share, _ in b.parts]:
         return None
-    first, second = np.array(a.parts), np.array(b.parts)
+    (shares, first), (_, second) = np.array(a.parts).T, np.array(b.parts).T
     moved = second / second.sum() - first / first.sum() if logarithmic else second - first
-    return math.sqrt(count / (count - 1) * float(np.sum((moved - moved.mean()) ** 2)))
+    return math.sqrt(count / (count - 1) * float(np.sum((moved - shares * moved.sum()) ** 2)))
 
 
 def measured_noise(results: Sequence[Result], scale: Scale) -> float | None:
@@ -57,10 +59,11 @@ def measured_noise(results: Sequence[Result], scale: Scale) -> float | None:
         if not alike or not APART[0] <= abs(p.x - q.x) <= APART[1]:
             continue
         error = difference_error(a, b, logarithmic=scale.logarithmic)
-        if error is not None:
+        if error:  # 0 where the two are one and the same, which no luck shows in
             found.append((p.shortness == 0.0, error / scale.unit, difference_noise(p, q, centre=centre)))
     full = [pair for pair in found if pair[0]]
     chosen = full if len(full) > 1 else found
     if not chosen:
         return None
-    return math.sqrt(sum(error**2 for _, error, _ in chosen) / sum(unit**2 for _, _, unit in chosen))
+    ratio = sum(error**2 for _, error, _ in chosen) / sum(unit**2 for _, _, unit in chosen)
+    return max(LEAST_NOISE, math.sqrt(ratio))

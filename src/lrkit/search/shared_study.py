@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedStudy", "study_name"]
 
-FORMAT = 1
+FORMAT = 2
 
 _Value = TypeVar("_Value")
 

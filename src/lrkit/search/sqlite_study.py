@@ -27,6 +27,8 @@ from lrkit.search.trials import Proposal, Result
 __all__ = ["FORMAT", "SqliteStudy"]
 
 FORMAT = 3
+WITHOUT_PARTS = 2
+"""The format before it, whose results have no parts: read, and raised when it is continued."""
 
 _SCHEMA = """
 create table meta (key text primary key, value text not null);
@@ -166,10 +168,16 @@ class SqliteStudy(Study):
                 }
         except StudyError as error:
             raise StudyError(f"{self._path} is no study of lrkit: {error}; choose another folder") from error
-        require_format(self._path, meta.get("format"), FORMAT)
+        if meta.get("format") != WITHOUT_PARTS:
+            require_format(self._path, meta.get("format"), FORMAT)
         require_settings(
             self._path, meta["settings"], json.loads(json.dumps(dict(settings))), choose="folder"
         )
+        if meta["format"] == WITHOUT_PARTS:
+            with self._database() as connection, connection:
+                connection.execute("begin immediate")
+                connection.execute("alter table results add column parts text not null default '[]'")
+                connection.execute("update meta set value = ? where key = 'format'", (json.dumps(FORMAT),))
 
     def _remove(self) -> None:
         """Take away a file that was begun and came to nothing."""
@@ -207,7 +215,7 @@ def _result(row: tuple[Any, ...]) -> Result:
         seconds=seconds,
         metrics=tuple((name, float(value)) for name, value in json.loads(metrics)),
         values=tuple((name, value) for name, value in json.loads(values)),
-        parts=tuple(json.loads(parts)),
+        parts=tuple((share, added) for share, added in json.loads(parts)),
     )
 
 

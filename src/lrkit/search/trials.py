@@ -81,7 +81,7 @@ class Result:
 
     `objective` is nan where the trial `diverged` (a loss that is not finite). `losses` are the training losses of
     this stretch where it has just been trained, from update `begun` on; a study gives results back without them.
-    `parts` are what parts of the validation data add to the objective, where it is a mean over them.
+    `parts` are shares of the validation data, each with what it adds to the objective, where that is a mean over them.
     """
 
     lr: float
@@ -93,7 +93,7 @@ class Result:
     seconds: float
     metrics: tuple[tuple[str, float], ...] = ()
     values: Values = ()
-    parts: tuple[float, ...] = ()
+    parts: tuple[tuple[float, float], ...] = ()
     losses: tuple[float, ...] = field(default=(), compare=False, repr=False)
     begun: int = field(default=0, compare=False, repr=False)
 

@@ -17,7 +17,14 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+)
 
 from lrkit.errors import TaskError
 from lrkit.training.seeding import derive_seed, seeded, torch_seeded
@@ -206,7 +213,7 @@ class _Replayed:
 
     def epoch(self, epoch: int, position: int) -> Iterator[Batch]:
         loader, seed = self._loader, derive_seed(self._seed, epoch)
-        drawn = torch_seeded if all(map(_is_torchs, _samplers(loader))) else seeded
+        drawn = torch_seeded if _drawn_on_the_cpu(loader) else seeded
         with drawn(seed), _samplers_seeded(loader, seed, epoch):
             indices = list(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
         pinned = loader.pin_memory and torch.cuda.is_available()
@@ -245,16 +252,19 @@ class _Replayed:
         return _EMPTY
 
 
+def _drawn_on_the_cpu(loader: DataLoader[Any]) -> bool:
+    """Whether its batches are drawn by samplers of torch's that use the generator of the CPU and no other."""
+    batched = loader.batch_sampler
+    sampler = loader.sampler if batched is None else getattr(batched, "sampler", None)
+    known = type(sampler) in (RandomSampler, SequentialSampler, SubsetRandomSampler)
+    return known and (batched is None or type(batched) is BatchSampler)
+
+
 def _samplers(loader: DataLoader[Any]) -> list[Any]:
     """The sampler, the batch sampler and the sampler in that, as far as there are any."""
     batch_sampler = loader.batch_sampler
     found = (loader.sampler, batch_sampler, getattr(batch_sampler, "sampler", None))
     return [sampler for sampler in found if sampler is not None]
-
-
-def _is_torchs(sampler: object) -> bool:
-    """Whether it is one of torch's own samplers, which draw from torch's generator of the CPU alone."""
-    return type(sampler).__module__ == "torch.utils.data.sampler"
 
 
 def _fetch(loader: DataLoader[Any]) -> Callable[[Any], Batch]:

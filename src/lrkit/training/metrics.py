@@ -108,7 +108,7 @@ def measure(
     means: dict[str, Any] = {"loss": loss}
     means |= {name: metric for name, metric in metrics.items() if not isinstance(metric, WholeSetMetric)}
     whole = {name: metric for name, metric in metrics.items() if isinstance(metric, WholeSetMetric)}
-    sums, samples = PartialSums(), 0
+    sums = PartialSums()
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
@@ -117,17 +117,15 @@ def measure(
         with torch.no_grad():
             for batch in loader:
                 batch = move_to(batch, device)
-                count = count_samples(batch)
-                samples += count
-                sums.add([count * float(mean(model, batch)) for mean in means.values()])
+                sums.add(count_samples(batch), [float(mean(model, batch)) for mean in means.values()])
                 for whole_metric in whole.values():
                     whole_metric.update(model, batch)
     finally:
         for module, training in modes:
             module.training = training
-    if not samples:
+    if not sums.samples:
         raise TaskError(f"the {which} loader gave no batch: is its data set empty?")
-    found = measured(which, list(means), sums.stretches() / samples)
+    found = measured(which, list(means), sums.shares(), sums.parts())
     values = found.values | {f"{which} {name}": float(metric.compute()) for name, metric in whole.items()}
     ordered = [f"{which} {name}" for name in ["loss", *metrics]]
     return Measurement({key: values[key] for key in ordered}, found.parts)

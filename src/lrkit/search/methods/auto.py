@@ -239,9 +239,12 @@ def _pairs(board: _Board, fit: CurveFit) -> Iterator[Proposal]:
     ends = (math.log10(s.low), math.log10(s.high)) if s.closed else (-math.inf, math.inf)
     lower = max(fit.best - ASIDE, ends[0])
     upper = min(fit.best + ASIDE, math.log10(board.burst) - 0.1, ends[1])
+    upper = max(fit.best, upper)
+    if round_rate(10.0**lower) == round_rate(10.0**upper):
+        return  # between a closed end and a divergence there is no room for two
     for seed in further[: min(2, board.left // (2 * s.steps))]:
         yield _new(s, lower, s.steps, seed)
-        yield _new(s, max(fit.best, upper), s.steps, seed)
+        yield _new(s, upper, s.steps, seed)
 
 
 def _most_telling(board: _Board, fit: CurveFit) -> tuple[Proposal, ...] | Stop:

@@ -86,8 +86,8 @@ def told_at_end(
     if end is None or not isinstance(answer, Stop):
         return answer
     return Stop(
-        f"the best lr is at the {end} end of its range: widen it by --param lr=LOW..HIGH (bracket= in Python); "
-        f"{answer.reason}"
+        f"the best lr is at the {end} end of its range: widen it (--low and --high or --param lr=; "
+        f"in Python bracket= or parameters=), in another folder; {answer.reason}"
     )
 
 

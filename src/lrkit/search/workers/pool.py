@@ -122,7 +122,8 @@ class PoolExecutor:
         for message in worker.messages():
             match message:
                 case Result():
-                    worker.take(next(p for p in worker.chunk if p.key == message.key))
+                    (answered,) = (p for p in worker.chunk if p.key == message.key)
+                    worker.take(answered)
                     yield message
                 case Advanced(steps, loss, lr):
                     self._trainer.reporter.advance(steps, loss=loss, lr=lr)

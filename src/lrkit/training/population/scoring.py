@@ -85,18 +85,17 @@ class Scoring:
         names = ["loss", *task.metrics]
         functions: list[Any] = [task.loss, *task.metrics.values()]
         tensors = {**block.trainable, **block.buffers}
-        sums, samples = PartialSums(), 0
+        sums = PartialSums()
         with seeded(derive_seed(lane.seed, 3, step)):
             for batch in lane.loader(which):
                 batch = move_to(batch, self._setup.device)
-                count = count_samples(batch)
-                samples += count
-                sums.add(count * self._loss.measure(tensors, block.constants, functions, batch))
-        if not samples:
+                found = self._loss.measure(tensors, block.constants, functions, batch)
+                sums.add(count_samples(batch), found)
+        if not sums.samples:
             raise TaskError(f"the {which} loader gave no batch: is its data set empty?")
-        parts = sums.stretches() / samples
+        shares, parts = sums.shares(), sums.parts()
         return {
-            slot: measured(which, names, parts[:, :, row])
+            slot: measured(which, names, shares, parts[:, :, row])
             for row, slot in enumerate(block.slots)
             if block.live[row]
         }

@@ -38,7 +38,7 @@ class Source:
 
 
 ReadyJobs = Callable[[], Iterable[Job]]
-"""What can be done now. Asked again after each answer, which whoever takes it has kept by then."""
+"""What can be done now. Asked again after each piece of news, when whoever takes the answers has kept them."""
 
 
 def usual_workers(device: torch.device, schedules: int) -> int:
@@ -60,7 +60,8 @@ def do_all_in_processes(
     """As `do_all_here`, by processes side by side, in the order in which they finish.
 
     Each has its share of the processor's cores for threads. An error in one ends all of them and is raised here, what
-    is not lrkit's own as a TaskError that names job and error. Raises StudyError when a worker dies.
+    is not lrkit's own as a TaskError that names job and error. Raises StudyError when a worker dies with a job, or the
+    last one does; TaskError when one cannot start.
     """
     if next(iter(ready()), None) is None:
         return  # no process is begun for nothing
@@ -79,7 +80,10 @@ def do_all_in_processes(
             for worker in workers:
                 yield from _answers(worker, reporter)
             for worker in fallen:
-                raise _death(worker)
+                if worker.chunk or not worker.ready or len(workers) == 1:
+                    raise _death(worker)
+                worker.end()
+                workers.remove(worker)
 
 
 @contextmanager
