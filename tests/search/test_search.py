@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,10 @@ import torch
 from torch import nn
 
 import lrkit
-from lrkit.errors import SpecError, StudyError, TaskError
+from lrkit.errors import NoAnswer, SpecError, StudyError, TaskError
 from lrkit.range_test import find_lr
 from lrkit.search import Result, Search, Settings, SqliteStudy, Stop, search_lr
-from lrkit.search._search import _past_warmup
+from lrkit.search._search import _past_warmup, _require_answer
 from lrkit.search.methods.batches import SPENT
 from lrkit.search.result import conclude
 from lrkit.search.space import Space
@@ -303,6 +304,27 @@ def test_rates_that_diverge_are_data():
     assert all(math.isnan(t.objective) for t in burst)
     assert search.lr < min(t.lr for t in burst)
     assert search.member_steps <= 8 * STEPS
+
+
+def test_a_validation_loss_that_is_nan_is_told_before_anything_is_trained(tmp_path):
+    def loss(model, batch):
+        value = nn.functional.cross_entropy(model(batch[0]), batch[1])
+        return value if model.training else value * math.nan
+
+    with pytest.raises(TaskError, match="untrained model is NaN"):
+        search_lr(toy_task(loss=loss), bracket=BRACKET, out=tmp_path)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        assert connection.execute("select count(*) from results").fetchone() == (0,)
+
+
+def test_rates_that_all_burst_in_the_end_are_no_answer_though_they_were_measured_on_the_way():
+    def result(lr, steps, objective):
+        return Result(lr, 0, steps, objective, math.isnan(objective), steps, 0.1)
+
+    burst = [result(lr, 30, 0.5) for lr in (1e-3, 1e-2)] + [result(lr, 60, math.nan) for lr in (1e-3, 1e-2)]
+    with pytest.raises(NoAnswer, match="at every rate tried, 1.0e-03 to 1.0e-02, after 60 updates"):
+        _require_answer(burst)
+    _require_answer([*burst, result(1e-4, 30, 0.5)])
 
 
 @pytest.mark.parametrize("bracket", [None, BRACKET])

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lrkit.errors import NoAnswer, SpecError, StudyError
+from lrkit.errors import NoAnswer, SpecError, StudyError, TaskError
 from lrkit.files import make_folder
 from lrkit.plan import Plan
 from lrkit.range_test import RangeTest, find_lr
@@ -266,6 +266,11 @@ class _Work:
         """The objective before training; a study that knows another was made with other data or another model."""
         run = Run(self.task, self.plan, seed=self.seed, data="search", device=self.device)
         value = run.evaluate("validation")[self.task.objective_key]
+        if math.isnan(value) and self.task.objective == "validation loss":
+            raise TaskError(
+                f"task {self.task.name!r}: the validation loss of the untrained model is NaN: check the validation "
+                "data, and what model and loss do in eval mode"
+            )
         known = study.once("untrained", lambda: {"objective": _plain(value)})
         if not same_measurement(float(known["objective"]), value):
             raise StudyError(
@@ -345,11 +350,13 @@ def _bracket(range_test: RangeTest, reporter: Reporter) -> tuple[float, float]:
 
 
 def _require_answer(results: Sequence[Result]) -> None:
-    if any(not result.diverged for result in results):
+    furthest = {result.key: result for result in sorted(results, key=lambda result: result.steps)}
+    if any(not result.diverged for result in furthest.values()):
         return
-    rates = [result.lr for result in results]
+    rates, longest = [result.lr for result in results], max(result.steps for result in results)
     raise NoAnswer(
-        f"the loss is NaN or infinite at every rate tried, {min(rates):.1e} to {max(rates):.1e}: "
+        f"the loss becomes NaN or infinite at every rate tried, {min(rates):.1e} to {max(rates):.1e}, "
+        f"after {longest} updates at the latest: "
         "check the data and the loss, or pass bracket=(low, high) with lower rates"
     )
 

@@ -109,6 +109,11 @@ class Search:
         return self.reason.endswith((SPENT, TIME_UP))
 
     @property
+    def out_of_time(self) -> bool:
+        """Whether it was time that ended the search."""
+        return self.reason.endswith(TIME_UP)
+
+    @property
     def grid_steps(self) -> int:
         """Updates of an exhaustive grid of 32 rates at this length."""
         return GRID_RATES * self.steps
