@@ -322,7 +322,7 @@ def test_rates_that_all_burst_in_the_end_are_no_answer_though_they_were_measured
         return Result(lr, 0, steps, objective, math.isnan(objective), steps, 0.1)
 
     burst = [result(lr, 30, 0.5) for lr in (1e-3, 1e-2)] + [result(lr, 60, math.nan) for lr in (1e-3, 1e-2)]
-    with pytest.raises(NoAnswer, match="at every rate tried, 1.0e-03 to 1.0e-02, after 60 updates"):
+    with pytest.raises(NoAnswer, match=r"at every rate tried, 1\.0e-03 to 1\.0e-02, after 60 updates"):
         _require_answer(burst)
     _require_answer([*burst, result(1e-4, 30, 0.5)])
 
