@@ -430,3 +430,12 @@ def test_no_trial_is_judged_before_the_last_warmup_of_the_space_is_over(space, e
     task = toy_task(steps=900)
     found = _past_warmup(task, default_plan(task, schedule="hold()"), Space(space))
     assert earliest - 5 <= found <= earliest  # the last updates of a warmup are within 1 % of its end
+
+
+def test_an_interval_that_ends_where_the_trials_do_is_open():
+    low = search_lr(toy_task(), method="grid", bracket=(1e-6, 1e-5))
+    assert low.open_ends[1]
+    assert low.interval[1] >= max(trial.lr for trial in low.trials)
+    assert low.to_dict()["open_ends"] == list(low.open_ends)
+    inside = search_lr(toy_task(steps=200), bracket=(1e-4, 1.0))
+    assert inside.open_ends == (False, False)

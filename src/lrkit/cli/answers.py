@@ -98,7 +98,7 @@ def _answer(search: Search) -> _Rows:
     colour = "green" if search.status == "settled" else "yellow"
     return [
         ("learning rate", f"[bold {colour}]{rate_text(search.lr)}[/]"),
-        ("90 % interval", range_text(search.interval)),
+        ("90 % interval", f"{range_text(search.interval)}{_beyond(search)}"),
         (
             "as good",
             f"{range_text(search.good)}  [dim](fitted {_escaped(search.objective_name)}: {_margin(search)})[/]",
@@ -107,6 +107,12 @@ def _answer(search: Search) -> _Rows:
         *_importance(search),
         ("status", f"[{colour}]{search.status}[/]: {_escaped(search.reason)}"),
     ]
+
+
+def _beyond(search: Search) -> str:
+    """A warning that the interval says nothing of rates that were not tried."""
+    ends = [end for end, is_open in zip(("lower", "higher"), search.open_ends, strict=True) if is_open]
+    return f" or {' or '.join(ends)}  [dim](nothing beyond was tried)[/]" if ends else ""
 
 
 def _value_text(value: float | int | str) -> str:
@@ -125,7 +131,9 @@ def _margin(search: Search) -> str:
 
 def _cost(search: Search) -> str:
     seeds = len({trial.seed for trial in search.trials})
-    trials = f"{len(search.trials)} trials" + (f" and {seeds} seeds" if seeds > 1 else "")
+    diverged = sum(trial.status == "diverged" for trial in search.trials)
+    trials = f"{len(search.trials)} trials" + (f" ({diverged} diverged)" if diverged else "")
+    trials += f" and {seeds} seeds" if seeds > 1 else ""
     spent = f"{count_text(search.member_steps)} steps in {trials}"
     if search.values:
         return spent

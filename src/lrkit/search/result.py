@@ -114,6 +114,17 @@ class Search:
         return self.reason.endswith(TIME_UP)
 
     @property
+    def open_ends(self) -> tuple[bool, bool]:
+        """Whether the interval ends, below and above, where the trials do: the best rate may lie beyond such an end.
+
+        Above rates that diverged nothing is expected.
+        """
+        tried = [trial.lr for trial in self.trials if trial.status != "diverged"]
+        burst = [trial.lr for trial in self.trials if trial.status == "diverged"]
+        low, high = self.interval
+        return low <= min(tried), high >= max(tried) and not any(lr > max(tried) for lr in burst)
+
+    @property
     def grid_steps(self) -> int:
         """Updates of an exhaustive grid of 32 rates at this length."""
         return GRID_RATES * self.steps
@@ -129,6 +140,7 @@ class Search:
         return {
             "lr": self.lr,
             "interval": list(self.interval),
+            "open_ends": list(self.open_ends),
             "good": list(self.good),
             "nearly_best": list(self.nearly_best),
             "objective": self.objective_name,
