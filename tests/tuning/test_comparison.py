@@ -374,7 +374,7 @@ def test_trainings_that_diverge_on_what_no_search_saw_are_counted_and_have_no_fi
 
 def test_a_task_that_no_rate_trains_has_no_answer():
     def nan_loss(model, batch):
-        return model(batch[0]).sum() * math.nan
+        return model(batch[0]).sum() * (math.nan if model.training else 1.0)
 
     with pytest.raises(NoAnswer, match="no schedule can be trained"):
         lrkit.compare_schedules(task(loss=nan_loss), SPECS[:2], **CALL)

@@ -190,7 +190,8 @@ def conclude(
     worst = max(point.y for point in scale.points(results))
     values = scale.objective(np.minimum(np.stack([fit.mean, fit.band_low, fit.band_high]), worst))
     low, high = np.sort(values[1:], axis=0)
-    mean = _no_better_than_seen(settings, results, values[0])
+    # A loss stays above 0 by its scale; other objectives have bounds of their own.
+    mean = values[0] if scale.logarithmic else _no_better_than_seen(settings, results, values[0])
     best = int(np.argmin(np.abs(fit.xs - fit.best)))
     return Search(
         lr=round_rate(10.0**fit.best),
