@@ -359,7 +359,7 @@ class TestOpening:
     def test_another_format_is_refused(self, join, server):
         study = join()
         server.rows("update lrkit_studies set format = 9 where study_id = %s", study._desk.study)
-        with pytest.raises(StudyError, match="has format 9; this lrkit reads format 1"):
+        with pytest.raises(StudyError, match="has format 9; this lrkit reads format 2"):
             join()
 
     def test_drivers_may_open_a_study_at_the_same_time(self, join):
