@@ -412,6 +412,7 @@ class TestTraining:
 
     def test_a_loss_that_is_not_finite_is_marked(self, tmp_path):
         ax = training_figure(self.record(tmp_path, [1.0, math.nan, 0.5, math.inf])).axes[0]
+        assert ax.get_title(loc="left") == "diverged at step 3"
         assert list(labelled(ax, "not finite")[0].get_xdata()) == [1, 3]
 
     def test_groups_with_their_own_rates_are_named_and_equal_ones_share_a_line(self, tmp_path):

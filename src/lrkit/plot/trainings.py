@@ -53,10 +53,11 @@ def training_figure(
 
     The first has the loss of every update, its moving average, and every metric that is a loss itself.
     The loss axis is logarithmic when all losses are positive and span more than a factor of 20. Updates
-    without a finite loss are marked at the upper edge. `groups` names the parameter groups; without it they
-    are numbered, and groups with the same rates share a line. `results` are the final figures, as `train` gives them
-    in `metrics`: those that begin with "test" are told above the panels, and are diamonds at the end of the panel of
-    their kind where there is one. Raises ValueError for a record without a step.
+    without a finite loss are marked at the upper edge; a training that ended at one is told above the panels.
+    `groups` names the parameter groups; without it they are numbered, and groups with the same rates share a line.
+    `results` are the final figures, as `train` gives them in `metrics`: those that begin with "test" are told above
+    the panels, and are diamonds at the end of the panel of their kind where there is one. Raises ValueError for a
+    record without a step.
     """
     if not len(record.steps):
         raise ValueError("this record has no steps: nothing to draw")
@@ -64,7 +65,8 @@ def training_figure(
     others = {name: points for name, points in record.metrics.items() if name not in losses}
     heights = [_PANEL_INCHES["loss"], *[_PANEL_INCHES["metric"]] * len(others), _PANEL_INCHES["lr"]]
     tested = {name: float(value) for name, value in (results or {}).items() if name.startswith(_TEST)}
-    figure = new_figure(7.0, sum(heights) + (0.7 if tested else 0.45))
+    diverged = not math.isfinite(record.losses[-1])
+    figure = new_figure(7.0, sum(heights) + (0.7 if tested or diverged else 0.45))
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     stop = int(record.steps[-1]) + 1
     panels = [figure.add_subplot(grid[index]) for index in range(len(heights))]
@@ -72,9 +74,13 @@ def training_figure(
     for ax, (name, points) in zip(panels[1:-1], others.items(), strict=True):
         same = _TEST + name.partition(" ")[2]
         _draw_measured(ax, name, points, {same: tested[same]} if same in tested else {}, stop - 1)
-    if tested:
-        words = ",   ".join(f"{name} {value:.4g}" for name, value in tested.items())
-        panels[0].set_title(words, loc="left", fontsize=LABEL_SIZE + 0.5, color=GREEN, parse_math=False)
+    if tested or diverged:
+        told = [f"diverged at step {stop - 1}"] if diverged else []
+        told += [f"{name} {value:.4g}" for name, value in tested.items()]
+        colour = VERMILLION if diverged else GREEN
+        panels[0].set_title(
+            ",   ".join(told), loc="left", fontsize=LABEL_SIZE + 0.5, color=colour, parse_math=False
+        )
     _draw_rates(panels[-1], record, groups)
     for ax in panels:
         step_axis(ax, stop)
