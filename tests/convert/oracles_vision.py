@@ -51,7 +51,8 @@ def timm_poly(t, T, **k):
     e, low = k.get("k_decay", 1.0), k["lr_min"]
 
     def inside(peak, passed, length):
-        return low + (peak - low) * max(0.0, 1 - passed**e / length**e) ** k["power"]
+        # A first step that rounding puts before its cycle is complex in timm itself.
+        return low + (peak - low) * max(0.0, 1 - max(0.0, passed) ** e / length**e) ** k["power"]
 
     value = lambda u: timm_cycles(u, k["base_lr"], plan_of(k), low, inside)  # noqa: E731
     return timm(t, **warmup_of(k, False), value=value) / k["base_lr"]

@@ -563,7 +563,7 @@ def _wsds(draw: DrawFn) -> Drawn:
         "base_lr": base,
         "decay_min_lr": base * draw(SHARES) * 0.09,
     }
-    few = st.integers(0, 10)
+    few = st.integers(0, 9)  # the shortest period holds a warmup and a decay
     drawn |= {"warmup": draw(few)} if draw(st.booleans()) else {"warmup_fraction": draw(st.floats(0.0, 0.45))}
     drawn |= (
         {"decay": draw(few) + 1} if draw(st.booleans()) else {"decay_fraction": draw(st.floats(0.05, 0.45))}

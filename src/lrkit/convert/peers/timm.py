@@ -320,7 +320,8 @@ def _cycles(cycle: Cycle, left: Profile, plan: tuple[int, float, float, int], lo
     values = []
     for t in range(_bounded(n * (growth**count - 1) / (growth - 1) + 2)):
         i = math.floor(math.log(1 - t / n * (1 - growth), growth))
-        passed, length = t - (1 - growth**i) / (1 - growth) * n, growth**i * n
+        # By rounding a cycle may seem to begin after its first step.
+        passed, length = max(0.0, t - (1 - growth**i) / (1 - growth) * n), growth**i * n
         values.append(low + (decay**i - low) * left(passed / length) if i < count else low)
     return s.table([*values, low]).after("continue")
 
