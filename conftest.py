@@ -9,12 +9,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hypothesis import settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 # One thread, here and in every process that a test starts: an exact resume needs the same count throughout, and small
 # matrix products are slower with two. Set before torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# The same examples on each run of the same code, and no deadline: what shares the machine must not decide whether a law
+# holds.
+settings.register_profile("lrkit", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("lrkit")
 
 
 def _enter_a_fresh_folder(namespace: dict[str, object]) -> None:

@@ -9,7 +9,6 @@ from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -65,10 +64,6 @@ __all__ = [
     "schedules",
     "tilings",
 ]
-
-# The same examples on each run, and no deadline: what shares the machine must not decide whether a law holds.
-settings.register_profile("lrkit", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("lrkit")
 
 BASE_LR = 0.5
 """At or above every absolute level that is drawn."""
