@@ -254,15 +254,20 @@ def plain_loop(task: Task, optimizer: str, **options: Any) -> Callable[[int], No
     steps = task.optimizer(model.parameters(), lr=1e-3, **options) if callable(task.optimizer) else None
     if not isinstance(steps, torch.optim.Optimizer):
         raise SystemExit(f"{task.name}: {optimizer} cannot be built plainly")
-    batches = batches_of(task)
+    return plain_updates(task, model, steps, batches_of(task))
+
+
+def plain_updates(
+    task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterator[Any]
+) -> Callable[[int], None]:
+    """`n` updates of the simplest loop there is over these batches."""
 
     def loop(n: int) -> None:
-        for _ in range(n):
-            batch = next(batches)
-            steps.zero_grad()
+        for batch in itertools.islice(batches, n):
+            optimizer.zero_grad()
             loss = task.loss(model, batch)
             loss.backward()
-            steps.step()
+            optimizer.step()
             loss.item()
 
     return loop
@@ -383,17 +388,7 @@ def bare_loop(task: Task, lr: float) -> Callable[[int], None]:
         model = task.model().train()
     optimizer = build_optimizer(task.optimizer, model, lr)
     loader = search_split(task).train
-    batches = itertools.chain.from_iterable(itertools.repeat(loader))
-
-    def loop(n: int) -> None:
-        for batch in itertools.islice(batches, n):
-            optimizer.zero_grad()
-            loss = task.loss(model, batch)
-            loss.backward()
-            optimizer.step()
-            loss.item()
-
-    return loop
+    return plain_updates(task, model, optimizer, itertools.chain.from_iterable(itertools.repeat(loader)))
 
 
 # search

@@ -439,3 +439,12 @@ def test_an_interval_that_ends_where_the_trials_do_is_open():
     assert low.to_dict()["open_ends"] == list(low.open_ends)
     inside = search_lr(toy_task(steps=200), bracket=(1e-4, 1.0))
     assert inside.open_ends == (False, False)
+
+
+def test_the_ends_are_those_of_the_trials_that_the_interval_rests_on():
+    """Other values of a space were tried further out, which says nothing of these."""
+    found = search_lr(toy_task(), method="grid", bracket=(1e-6, 1e-5))
+    other = dataclasses.replace(found.trials[0], lr=1.0, values=(("momentum", 0.9),))
+    assert dataclasses.replace(found, trials=(*found.trials, other)).open_ends == found.open_ends
+    burst = tuple(dataclasses.replace(trial, status="diverged") for trial in found.trials)
+    assert dataclasses.replace(found, trials=burst).open_ends == (True, False)

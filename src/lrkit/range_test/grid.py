@@ -12,15 +12,16 @@ from lrkit.errors import SpecError
 from lrkit.range_test.result import Spacing
 from lrkit.range_test.smoothing import FloatArray
 
-__all__ = ["LEAST_STEPS", "Grid"]
+__all__ = ["LEAST_STEPS", "NARROWEST", "Grid"]
 
 # Fewer points leave nothing between the quiet beginning that measures the noise and a kernel three points
 # wide.
 LEAST_STEPS = 20
 
 _LOWERED_BY = 1e-3
-# A sweep goes on by whole decades at its pace: nearer ends would make that thousands of updates.
-_NARROWEST = 1.2
+# A sweep goes on by whole decades at its pace: nearer ends would make that thousands of updates. And rates of three
+# digits, which is what a search tries, are hardly told apart between them.
+NARROWEST = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,10 @@ class Grid:
                 f"both are {self.low!r}" if self.low == self.high else f"{self.low!r} is above {self.high!r}"
             )
             raise SpecError(f"a sweep goes upwards, so low= must be below high=: {wrong}")
-        if self.high < _NARROWEST * self.low:
+        if self.high < NARROWEST * self.low:
             raise SpecError(
                 f"low={self.low!r} and high={self.high!r} leave nothing to sweep: the ends must lie a factor of "
-                f"{_NARROWEST} apart, and several decades tell more"
+                f"{NARROWEST} apart, and several decades tell more"
             )
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < LEAST_STEPS:
             raise SpecError(f"steps= must be a whole number of at least {LEAST_STEPS}, not {self.steps!r}")

@@ -35,6 +35,7 @@ from lrkit.search.trainer import Trainer, routed
 from lrkit.search.trials import Result, Settings
 from lrkit.spec import Spec
 from lrkit.training import SILENT, Reporter, Run, Task, choose_device, default_plan
+from lrkit.training.task import VALIDATION_LOSS
 
 __all__ = ["search_lr"]
 
@@ -266,7 +267,7 @@ class _Work:
         """The objective before training; a study that knows another was made with other data or another model."""
         run = Run(self.task, self.plan, seed=self.seed, data="search", device=self.device)
         value = run.evaluate("validation")[self.task.objective_key]
-        if math.isnan(value) and self.task.objective == "validation loss":
+        if math.isnan(value) and self.task.objective == VALIDATION_LOSS:
             raise TaskError(
                 f"task {self.task.name!r}: the validation loss of the untrained model is NaN: check the validation "
                 "data, and what model and loss do in eval mode"

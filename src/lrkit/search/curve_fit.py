@@ -44,7 +44,7 @@ MODEL_ERROR = 0.1
 
 INTERVAL = {"measured": (0.08, 0.92), "unknown": (0.05, 0.95)}
 """Quantiles of the lowest point that the 90 % interval reaches to, with the noise measured and without: with the error
-of the model, what holds the best rate of real tasks nine times in ten (docs/search.md).
+of the model, what holds the best rate of real tasks nine times in ten (docs/measurements.md).
 """
 
 # In units of the fit and in decades. What they rest on, and what they do to the intervals: docs/search.md.

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from lrkit.errors import SpecError, StudyError
 from lrkit.range_test import RangeTest
-from lrkit.range_test.grid import LEAST_STEPS
+from lrkit.range_test.grid import LEAST_STEPS, NARROWEST
 from lrkit.search.methods.auto import least_budget
 
-__all__ = ["NARROWEST", "REPEATS", "SWEPT", "Limits", "sweep_length"]
+__all__ = ["REPEATS", "SWEPT", "Limits", "sweep_length"]
 
-NARROWEST = 1.2
-"""Factor between the ends of a range below which rates of three digits are hardly told apart."""
 SWEPT = (1e-5, 1.0)
 """The range test's rates at first; it goes on by itself where the answer lies outside."""
 LEAST_SWEEP, MOST_SWEEP = LEAST_STEPS, 100

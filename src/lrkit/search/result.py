@@ -115,13 +115,15 @@ class Search:
 
     @property
     def open_ends(self) -> tuple[bool, bool]:
-        """Whether the interval ends, below and above, where the trials do: the best rate may lie beyond such an end.
-
-        Above rates that diverged nothing is expected.
+        """Whether the interval ends, below and above, where the trials with the best other values do: the best rate may
+        lie beyond such an end. Above rates that diverged nothing is expected.
         """
-        tried = [trial.lr for trial in self.trials if trial.status != "diverged"]
-        burst = [trial.lr for trial in self.trials if trial.status == "diverged"]
+        own = [trial for trial in self.trials if trial.values == self.values]
+        tried = [trial.lr for trial in own if trial.status != "diverged"]
+        burst = [trial.lr for trial in own if trial.status == "diverged"]
         low, high = self.interval
+        if not tried:  # all burst after they were measured once
+            return True, False
         return low <= min(tried), high >= max(tried) and not any(lr > max(tried) for lr in burst)
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lrkit.errors import NoAnswer, SpecError, StudyError, did_you_mean
+from lrkit.range_test.grid import NARROWEST
 from lrkit.search.command.command import Command
 from lrkit.search.command.executor import GRACE, CommandExecutor
 from lrkit.search.command.from_zero import NO_STATES, FromZero
@@ -19,7 +20,6 @@ from lrkit.search.command.reports import Length
 from lrkit.search.command.sources import JsonLines, Source
 from lrkit.search.command.template import Template
 from lrkit.search.driver import drive
-from lrkit.search.limits import NARROWEST
 from lrkit.search.methods.registry import METHODS
 from lrkit.search.space import Parameter, Range, Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy

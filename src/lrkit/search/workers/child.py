@@ -113,13 +113,11 @@ class _Line:
         """Send a line that a person should read."""
         self.tell(Noted(text))
 
-    def close(self) -> None:
-        """Send what has not been sent."""
-        self.flush()
-
     def flush(self) -> None:
         """Send what has not been sent."""
         self._sent = time.monotonic()
         if self._steps:
             self.tell(Advanced(self._steps, *self._newest))
             self._steps = 0
+
+    close = flush
