@@ -84,7 +84,7 @@ def test_the_last_trials_vary_the_rate_beside_the_best():
         away = [math.log10(r.lr / best.lr) for r in last]
         assert 0.19 < min(map(abs, away)) <= max(map(abs, away)) < 0.41
         assert min(away) < 0 < max(away)
-        assert stop == Stop(SPENT)
+        assert stop == SPENT
 
 
 def test_more_budget_goes_on_from_what_there_is():

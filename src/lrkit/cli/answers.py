@@ -148,10 +148,10 @@ def _metrics(metrics: Mapping[str, float]) -> _Rows:
 
 
 def _more(console: Console, search: Search) -> None:
-    if search.status != "settled" and search.cut_short:
+    if search.status != "settled" and search.ended_by != "method":
         # Half a grid is twice the default budget: what is offered is more than what there was.
         budget = f"with[/] --budget {max(2 * search.member_steps, search.grid_steps // 2)}"
-        way = "without[/] --seconds" if search.out_of_time else budget
+        way = "without[/] --seconds" if search.ended_by == "time" else budget
         console.print(
             f"\n  [dim]A longer search may tell more: the same {way}[dim] goes on where this one ended[/]",
             soft_wrap=True,

@@ -15,10 +15,9 @@ from lrkit.search.study import Study
 from lrkit.search.trials import Proposal, Result, Settings, Stop
 from lrkit.training.progress import SILENT, Reporter
 
-__all__ = ["TIME_UP", "Executor", "drive"]
+__all__ = ["Executor", "drive"]
 
 _FEWEST_RESULTS = 3
-TIME_UP = "the time given by seconds= is up"
 
 
 class Executor(Protocol):
@@ -63,7 +62,7 @@ def drive(
             states.keep_only(frozenset())
             return proposals
         if len(results) >= _FEWEST_RESULTS and time.monotonic() >= deadline:
-            return Stop(TIME_UP)
+            return Stop("the time given by seconds= is up", "time")
         missing = _FEWEST_RESULTS - len(results)
         hurried = deadline < math.inf and missing > 0
         claimed = study.claim(proposals[:missing] if hurried else proposals)

@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 
 from lrkit.range_test import RangeTest
 from lrkit.search.curve_fit import CurveFit
-from lrkit.search.driver import TIME_UP
 from lrkit.search.fitting import fit_results
 from lrkit.search.joint import Joint, best_values, only
-from lrkit.search.methods.batches import SPENT
 from lrkit.search.scale import Scale, merit
 from lrkit.search.space import Range
-from lrkit.search.trials import Result, Settings, Stop, Trial, TrialStatus, Values, round_rate
+from lrkit.search.trials import Result, Settings, Stop, StopCause, Trial, TrialStatus, Values, round_rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,7 +75,7 @@ class Search:
     route: how trials of one batch were trained: "loop", one after the other, or stacked (see Population).
     status: "settled"; "not settled" where the best rate still moves with the length of training or may lie
         beyond what was tried; "could not tell" where the trials do not tell the rates apart. `reason` says
-        why.
+        why. `ended_by`: what ended the search, its "method", or "budget" or "time", of which more would go on.
     seconds: what range test and trials took, those of earlier sessions included; of trials side by side in several
         processes each counts by itself.
     """
@@ -93,6 +91,7 @@ class Search:
     seconds: float
     status: SearchStatus
     reason: str
+    ended_by: StopCause
     curve: FittedCurve
     range_test: RangeTest | None
     steps: int
@@ -102,16 +101,6 @@ class Search:
     route: str = ""
     values: Values = ()
     joint: Joint | None = None
-
-    @property
-    def cut_short(self) -> bool:
-        """Whether budget or time ended the search: more of it would go on."""
-        return self.reason.endswith((SPENT, TIME_UP))
-
-    @property
-    def out_of_time(self) -> bool:
-        """Whether it was time that ended the search."""
-        return self.reason.endswith(TIME_UP)
 
     @property
     def open_ends(self) -> tuple[bool, bool]:
@@ -154,6 +143,7 @@ class Search:
             "seconds": self.seconds,
             "status": self.status,
             "reason": self.reason,
+            "ended_by": self.ended_by,
             "curve": {name: list(values) for name, values in asdict(self.curve).items()},
             "range_test": None if self.range_test is None else self.range_test.to_dict(),
             "best_by_steps": [list(pair) for pair in self.best_by_steps],
@@ -207,6 +197,7 @@ def conclude(
         seconds=before,
         status=status,
         reason="; ".join([reason, *_at_ends(settings, joint), stop.reason]),
+        ended_by=stop.cause,
         curve=FittedCurve(
             tuple((10.0**fit.xs).tolist()),
             tuple(mean.tolist()),

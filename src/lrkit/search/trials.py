@@ -9,10 +9,22 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from lrkit.search.space import Space
 
-__all__ = ["Proposal", "Result", "Settings", "Stop", "Trial", "TrialKey", "Value", "Values", "round_rate"]
+__all__ = [
+    "Proposal",
+    "Result",
+    "Settings",
+    "Stop",
+    "StopCause",
+    "Trial",
+    "TrialKey",
+    "Value",
+    "Values",
+    "round_rate",
+]
 
 Direction = Literal["min", "max"]
 TrialStatus = Literal["finished", "stopped", "diverged"]
+StopCause = Literal["method", "budget", "time"]
 Value = float | int | str
 Values = tuple[tuple[str, Value], ...]
 """Hyperparameters other than the lr, by name and sorted; empty where the lr alone is searched."""
@@ -70,9 +82,12 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Nothing further is worth its updates, or none are left; `reason` says which, in words for the user."""
+    """Nothing further is worth its updates, or none are left: `reason` says it in words for the user, `cause` says what
+    ended the search.
+    """
 
     reason: str
+    cause: StopCause = "method"
 
 
 @dataclass(frozen=True, slots=True)

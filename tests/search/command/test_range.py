@@ -73,15 +73,13 @@ def test_a_best_rate_at_an_end_is_told_with_the_remedy(way, best, end):
 
 def test_what_is_told_at_an_end_rests_on_the_best_alone():
     """Where rates are equal, or burst at the end, nothing is told; what is not a Stop is passed on."""
-    asked, stop = Settings(steps=T, budget=90, low=1e-4, high=1e-2), Stop(SPENT)
+    asked, stop = Settings(steps=T, budget=90, low=1e-4, high=1e-2), SPENT
 
     def told(*pairs):
-        return told_at_end(
-            asked, [Result(lr, 0, T, y, math.isnan(y), T, 0.0) for lr, y in pairs], stop
-        ).reason
+        return told_at_end(asked, [Result(lr, 0, T, y, math.isnan(y), T, 0.0) for lr, y in pairs], stop)
 
-    assert "the upper end" in told((1e-4, 3.0), (1e-3, 2.0), (1e-2, 1.0))
-    assert told((1e-4, 3.0), (1e-3, 2.0), (1e-2, 1.0)).endswith(SPENT), "a larger budget is offered still"
+    assert "the upper end" in told((1e-4, 3.0), (1e-3, 2.0), (1e-2, 1.0)).reason
+    assert told((1e-4, 3.0), (1e-3, 2.0), (1e-2, 1.0)).cause == "budget", "a larger budget is offered still"
     assert told((1e-4, 1.0), (1e-3, 1.0), (1e-2, 1.0)) == SPENT
     assert told((1e-4, 3.0), (1e-3, 2.0), (1e-2, math.nan)) == SPENT
     assert told((1e-4, math.nan), (1e-2, math.nan)) == told() == SPENT

@@ -49,9 +49,8 @@ class FromZero:
                 "that go on are run anew from their beginning)"
             ) from error
         if isinstance(proposals, Stop):
-            return Stop(
-                proposals.reason.replace(f"{planned.budget} updates", f"{settings.budget} {self._unit}")
-            )
+            told = proposals.reason.replace(f"{planned.budget} updates", f"{settings.budget} {self._unit}")
+            return dataclasses.replace(proposals, reason=told)
         left = settings.budget - sum(result.cost for result in results)
         taken: list[Proposal] = []
         for proposal in proposals:
@@ -59,7 +58,7 @@ class FromZero:
                 break
             left -= proposal.stop
             taken.append(dataclasses.replace(proposal, start=0))
-        spent = Stop(f"the budget of {settings.budget} {self._unit} is spent")
+        spent = Stop(f"the budget of {settings.budget} {self._unit} is spent", "budget")
         return tuple(taken) or told_at_end(settings, results, spent)
 
     def resumable(self, settings: Settings, results: Sequence[Result]) -> frozenset[TrialKey]:

@@ -147,7 +147,7 @@ def _next_batch(board: _Board) -> tuple[Proposal, ...] | Stop:
     if not any(board.merit(r) < math.inf for r in board.results):
         return Stop("no rate does better than the untrained model")
     if not board.ended:
-        return Stop(SPENT if board.left < board.rest else "no rate lasted to the end")
+        return SPENT if board.left < board.rest else Stop("no rate lasted to the end")
     fit = board.fit()
     if max(fit.best - fit.low, fit.high - fit.best) <= SETTLED:
         return Stop("further trials would tell little")
@@ -252,7 +252,7 @@ def _most_telling(board: _Board, fit: CurveFit) -> tuple[Proposal, ...] | Stop:
     s = board.settings
     candidates = [p for p in _single_trials(board, fit) if s.allows(p.lr) and p.cost <= board.left]
     if not candidates:
-        return Stop(SPENT if board.left < s.steps else "the range has no further rate that would tell more")
+        return SPENT if board.left < s.steps else Stop("the range has no further rate that would tell more")
     points = fit_results(s, board.results)[0].points(board.results)
     further = [[Point(math.log10(p.lr), 0.0, p.seed, 0.0)] for p in candidates]
     now, after = slope_variance(points, further, at=fit.best, noise=fit.noise)

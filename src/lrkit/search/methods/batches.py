@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from lrkit.search.scale import merit
@@ -25,7 +25,7 @@ __all__ = [
     "told_at_end",
 ]
 
-SPENT = "the budget is spent"
+SPENT = Stop("the budget is spent", "budget")
 AT_END = 0.1
 """Decades from an end of the range within which the best rate is at that end."""
 
@@ -75,7 +75,7 @@ def affordable(
     budget = settings.budget - sum(result.cost for result in results)
     spent = accumulate(proposal.cost for proposal in proposals)
     fitting = tuple(p for p, cost in zip(proposals, spent, strict=True) if cost <= budget)
-    return fitting or Stop(SPENT)
+    return fitting or SPENT
 
 
 def told_at_end(
@@ -85,10 +85,11 @@ def told_at_end(
     end = _end_of_best(settings, results) if isinstance(answer, Stop) else None
     if end is None or not isinstance(answer, Stop):
         return answer
-    return Stop(
+    reason = (
         f"the best lr is at the {end} end of its range: widen it (--low and --high or --param lr=; "
         f"in Python bracket= or parameters=), in another folder; {answer.reason}"
     )
+    return replace(answer, reason=reason)
 
 
 def _end_of_best(settings: Settings, results: Sequence[Result]) -> str | None:
