@@ -123,7 +123,7 @@ class TestSearchAndTrain:
             "training.png",
         }
 
-    def test_a_bracket_replaces_the_range_test(self, lrkit, task_file):
+    def test_a_bracket_replaces_the_range_test(self, lrkit, task_file, tmp_path):
         data = only_object(
             lrkit(
                 "search",
@@ -138,7 +138,17 @@ class TestSearchAndTrain:
                 "run",
             )
         )
-        assert data["range_test"] is None
+        report = json.loads((tmp_path / "run" / "report.json").read_text())
+        assert report["search"]["range_test"] is None
+        assert data == {key: report[key] for key in data}, "what is printed is the head of the report"
+
+    def test_an_empty_folder_name_is_a_mistake(self, lrkit, task_file, tmp_path):
+        """`--out "$UNSET"` would fill the current folder."""
+        for command in ("search", "find", "tune"):
+            outcome = lrkit(command, task_file(), "--out", "")
+            assert outcome.code == 2
+            assert "it is empty" in outcome.err
+        assert [path.name for path in tmp_path.iterdir()] == ["tiny.py"]
 
     def test_the_screen_names_the_next_command(self, lrkit, task_file):
         task = task_file()

@@ -27,7 +27,7 @@ from lrkit.search.methods.batches import SPENT
 from lrkit.search.result import conclude
 from lrkit.search.space import Space
 from lrkit.search.trainer import Trainer
-from lrkit.training import Run, default_plan
+from lrkit.training import SILENT, Run, default_plan
 from toys import random_states, small_net, toy_task
 
 BRACKET = (1e-3, 5e-2)
@@ -215,6 +215,19 @@ def test_seconds_are_a_soft_stop_that_the_answer_tells_and_more_time_continues(t
     assert comparable(search_lr(toy_task(), bracket=BRACKET, out=tmp_path)) == comparable(found)
 
 
+def test_a_smaller_budget_than_a_study_has_spent_is_told_and_trains_nothing(tmp_path, monkeypatch, found):
+    search_lr(toy_task(), bracket=BRACKET, out=tmp_path)
+    notes: list[str] = []
+    monkeypatch.setattr(Run, "advance", lambda *_, **__: pytest.fail("something was trained"))
+    monkeypatch.setattr(type(SILENT), "note", lambda _, text: notes.append(text))
+    again = search_lr(toy_task(), bracket=BRACKET, out=tmp_path, budget=5 * STEPS)
+    assert again.member_steps == found.member_steps > 5 * STEPS
+    assert again.lr == found.lr
+    (note,) = notes
+    assert f"{found.member_steps:,} updates" in note
+    assert f"{5 * STEPS:,}" in note
+
+
 def test_what_a_population_has_trained_counts_when_the_time_is_up(monkeypatch):
     """Nothing that is finished is thrown away, and what was spent is told."""
     trained = []
@@ -271,14 +284,14 @@ def test_a_value_at_the_end_of_its_range_is_told():
     results = [
         r if r.values[0][1] == 0.1 else dataclasses.replace(r, objective=r.objective + 1) for r in results
     ]
-    found = conclude(settings, results, Stop(SPENT), objective_name="loss", range_test=None, seconds=0.0)
+    found = conclude(settings, results, SPENT, objective_name="loss", range_test=None, seconds=0.0)
     assert dict(found.values) == {"weight_decay": 0.1}
     assert "the best weight_decay is at the upper end of its range" in found.reason
-    assert found.cut_short
+    assert found.ended_by == "budget"
     done = conclude(
         settings, results, Stop("the grid is done"), objective_name="loss", range_test=None, seconds=0.0
     )
-    assert not done.cut_short
+    assert done.ended_by == "method"
 
 
 def test_through_two_rates_there_is_no_curve(tmp_path):

@@ -50,7 +50,7 @@ __all__ = ["command"]
 @options.device_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     metavar="DIR",
     help="Write find.json and find.png there; by default nothing is written.",
 )

@@ -12,6 +12,7 @@ import click
 from lrkit.cli.session import Session
 
 __all__ = [
+    "FOLDER",
     "budget_options",
     "data_option",
     "debug_option",
@@ -91,9 +92,20 @@ def _remember_folder(context: click.Context, _: click.Parameter, value: Path | N
     return value
 
 
+class _Folder(click.Path):
+    """A folder. Empty text, which a shell makes of an unset variable, would be the current one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty; the current folder is '.'", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _Folder(path_type=Path, file_okay=False)
+
 out_option = click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     callback=_remember_folder,
     help="Run folder; one that has been begun is continued. By default a new one in runs/.",

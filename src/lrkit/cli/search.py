@@ -101,14 +101,6 @@ def command(
         if plots:
             draw_search_pictures(folder, search)
     if as_json:
-        print_json(
-            {
-                **search.to_dict(),
-                "schedule": str(plan.schedule),
-                "control": list(plan.control),
-                "metrics": {},
-                "out": str(folder),
-            }
-        )
+        print_json(answer)
     else:
         show_search(out_console(), search, plan, folder, task)

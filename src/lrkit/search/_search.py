@@ -130,6 +130,12 @@ def search_lr(
             bracket = _bracket(range_test, reporter)
         budget = limits.budget - (0 if range_test is None else range_test.steps)
         search = _settings(work, budget, bracket, untrained, varied)
+        spent = sum(result.cost for result in study.results())
+        if spent > budget:
+            reporter.note(
+                f"the trials of this study have taken {spent:,} updates, and the budget leaves them {budget:,}: "
+                "nothing further is trained, and the answer rests on all of them"
+            )
         trainer = routed(Trainer(task, plan, seed, device, reporter), study, choosing, search)
         stop = drive(
             choosing,

@@ -28,10 +28,12 @@ def answer_data(
     return {
         "lr": search.lr,
         "interval": list(search.interval),
+        "open_ends": list(search.open_ends),
         "good": list(search.good),
         "values": dict(search.values),
         "status": search.status,
         "reason": search.reason,
+        "ended_by": search.ended_by,
         "schedule": str(plan.schedule),
         "control": list(plan.control),
         "optimizer": plan.optimizer.name,
