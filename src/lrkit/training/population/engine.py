@@ -82,8 +82,8 @@ class Engine:
 
     def served_size(self, members: int) -> int:
         """The size of a block for so many members: one that a graph is there for, where that is not much too large."""
-        # Traced anew in less time than twice the rows take; compiling is dearer than any ballast.
-        largest = math.inf if self.way == "compiled" else 2 * members
+        # Traced anew in about the time that thrice the rows take; compiling is dearer than any ballast.
+        largest = math.inf if self.way == "compiled" else 3 * members
         known = [recorded.size for recorded in self.graphs if members <= recorded.size <= largest]
         return min(known, default=members)
 
