@@ -4,6 +4,7 @@
     python bench/search_interval.py mnist char-lm --repeats 10 --data DATA
     python bench/search_interval.py digits --budget 4
     python bench/search_interval.py mnist-cnn --repeats 8 --data DATA --append    # to those measured before
+    python bench/search_interval.py --repeats 0 --append                          # those, by the truth of today
 
 The best rate is that of bench/truth/<task>.json. A seed draws the held-out part, the weights and the batch order, there
 as in the repeats, which take other seeds: so an interval must also cover what the choice of 287 samples does.
@@ -45,8 +46,6 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     asked = parser.parse_args()
-    for name in asked.tasks:
-        Truth.load(name)  # a missing one is told before an hour of searches, not after
     with multiprocessing.get_context("spawn").Pool(
         asked.jobs, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
@@ -56,13 +55,21 @@ def main() -> None:
 def measure_intervals(pool, names: list[str], asked: argparse.Namespace) -> None:
     """Searches are kept as they end, so that an interrupted bench can be gone on with."""
     searches = json.loads((OUT / f"{NAME}.json").read_text())["searches"] if asked.append else []
+    truths = {name: Truth.load(name) for name in dict.fromkeys([*(s["task"] for s in searches), *names])}
     known = {(s["task"], s["seed"], s["budget"]) for s in searches}
     jobs = [(n, asked.data, FIRST_REPEAT + i, asked.budget) for n in names for i in range(asked.repeats)]
     wanted = [job for job in jobs if (job[0], job[2], job[3]) not in known]
-    path = OUT / f"{NAME}.json"
+    if not searches and not wanted:
+        raise SystemExit("no searches: --repeats 0 judges again those that --append finds")
+
+    def judged() -> list[dict]:
+        return [s | judgement(s, truths[s["task"]]) for s in searches]
+
     for found in pool.imap_unordered(one_search, wanted, chunksize=1):
         searches.append(found)
-        path = write_report(NAME, {"summary": summaries(searches), "searches": searches})
+        write_report(NAME, {"summary": summaries(judged()), "searches": judged()})
+    told = summaries(judged())
+    path = write_report(NAME, {"summary": told, "searches": judged()})
     header = (
         "task",
         "searches",
@@ -79,7 +86,7 @@ def measure_intervals(pool, names: list[str], asked: argparse.Namespace) -> None
         table(
             "90 % intervals of the best rate",
             header,
-            [(name, *row.values()) for name, row in summaries(searches).items()],
+            [(name, *row.values()) for name, row in told.items()],
         )
     )
     print(path)
@@ -90,24 +97,29 @@ def one_search(job: tuple[str, Path | None, int, float]) -> dict:
     task = bench_task(name, data, seed=seed)
     steps = default_plan(task).horizon.steps
     found = search_lr(task, seed=seed, budget=round(budget * steps))
-    truth = Truth.load(name)
-    low, high = found.interval
     return {
         "task": name,
         "seed": seed,
         "budget": budget,
         "lr": found.lr,
-        "interval": [low, high],
+        "interval": list(found.interval),
         "good": list(found.good),
         "status": found.status,
         "reason": found.reason,
-        "holds": found.status != "could not tell" and low <= truth.best <= high,
-        "width": math.log10(high / low),
-        "error": math.log10(found.lr / truth.best),
-        "regret": truth.regret(found.lr),
         "cost": found.member_steps / steps,
         "seconds": found.seconds,
         "trials": [[t.lr, t.seed, t.steps, plain(t.objective)] for t in found.trials],
+    }
+
+
+def judgement(search: dict, truth: Truth) -> dict:
+    """What a search's answer is worth: "could not tell" holds nothing."""
+    low, high = search["interval"]
+    return {
+        "holds": search["status"] != "could not tell" and low <= truth.best <= high,
+        "width": math.log10(high / low),
+        "error": math.log10(search["lr"] / truth.best),
+        "regret": truth.regret(search["lr"]),
     }
 
 

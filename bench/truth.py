@@ -2,11 +2,13 @@
 
     python bench/truth.py digits --seeds 24
     python bench/truth.py mnist --data DATA --low 1e-4 --high 1e-2 --seeds 8
+    python bench/truth.py digits --seeds 24 --near 60
 
 A seed draws the held-out part, the weights and the batch order; what it ends with is the objective after a tenth, a
 third and all of the updates. `bench/truth/<task>.json` grows by one seed at a time, so that an interrupted run goes on
-where it was, and more seeds can be added later. The best rate is the lowest point of the mean log objective after a
-symmetric kernel of 0.1 decades.
+where it was, and more seeds can be added later: `--near` adds such as train only the rates within half a decade of the
+best, which is where seeds are wanting. The best rate is the lowest point of the mean log objective after a symmetric
+kernel of 0.1 decades; its standard error is that of drawing the seeds again (a bootstrap).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ import dataclasses
 import json
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _report import command, machine, today
@@ -29,6 +33,11 @@ FOLDER = Path(__file__).parent / "truth"
 PARTS = {"tenth": 10, "third": 3, "full": 1}
 KERNEL = 0.1
 FEWEST_SEEDS = 5
+NEAR = 0.5
+"""Decades on both sides of the best rate that the seeds of `--near` train."""
+FIRST_NEAR = 100
+"""The first of those seeds: above all others, below those of searches that are judged."""
+REDRAWN = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +59,35 @@ class Truth:
             raise SystemExit(
                 f"{path} has {len(found['seeds'])} seeds yet, too few for a truth: {found['command']}"
             )
-        return cls.of(found["rates"], found["full"])
+        return cls.of(found)
 
     @classmethod
-    def of(cls, rates: list[float], full: list[list[float | None]]) -> Truth:
-        x, logs = np.log10(rates), log_objectives(full)
-        mean = logs.mean(axis=0)
+    def of(cls, found: dict[str, Any]) -> Truth:
+        """Of what the file holds."""
+        near = found.get("near")
+        some = None if near is None else (near["rates"], log_objectives(near["full"]))
+        return cls.through(found["rates"], log_objectives(found["full"]), some)
+
+    @classmethod
+    def through(
+        cls, rates: list[float], logs: np.ndarray, near: tuple[list[float], np.ndarray] | None = None
+    ) -> Truth:
+        """`logs` are seeds by rates, `near` those of further seeds at some of the rates: a seed's level there is taken
+        out first, so that seeds which trained few rates do not lower these.
+        """
+        x = np.log10(rates)
+        among = np.ones(len(x), dtype=bool) if near is None else np.isin(rates, near[0])
+        shapes = logs - logs[:, among].mean(axis=1, keepdims=True)
+        mean, level = shapes.mean(axis=0), logs[:, among].mean()
+        close = logs[:, among]
+        if near is not None:
+            close = np.concatenate([close, near[1]])
+            mean[among], level = (close - close.mean(axis=1, keepdims=True)).mean(axis=0), close.mean()
         xs = np.arange(x[0], x[-1] + 0.005, 0.01)
         weights = np.exp(-0.5 * ((xs[:, None] - x[None, :]) / KERNEL) ** 2)
-        curve = weights @ mean / weights.sum(axis=1)
-        nearest = int(np.argmin(np.abs(x - xs[np.argmin(curve)])))
-        return cls(xs, curve, float(logs[:, nearest].std(ddof=1)))
+        curve = weights @ (mean + level) / weights.sum(axis=1)
+        nearest = int(np.argmin(np.abs(x[among] - xs[np.argmin(curve)])))
+        return cls(xs, curve, float(close[:, nearest].std(ddof=1)))
 
     @property
     def best(self) -> float:
@@ -106,6 +133,9 @@ def main() -> None:
     parser.add_argument("--high", type=float, default=1.0)
     parser.add_argument("--per-decade", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=24)
+    parser.add_argument(
+        "--near", type=int, default=0, help="further seeds, at the rates around the best alone"
+    )
     asked = parser.parse_args()
     count = round(math.log10(asked.high / asked.low) * asked.per_decade) + 1
     rates = [float(f"{lr:.3g}") for lr in np.geomspace(asked.low, asked.high, count)]
@@ -113,28 +143,53 @@ def main() -> None:
     known = json.loads(path.read_text()) if path.exists() else None
     if known is None or known["rates"] != rates:
         steps = default_plan(bench_task(asked.task, asked.data), lr=1e-3).horizon.steps
-        known = {
-            "task": asked.task,
-            "steps": steps,
-            "rates": rates,
-            "seeds": [],
-            **{part: [] for part in PARTS},
-        }
-    parts = {part: divisor for part, divisor in PARTS.items() if part in known}
-    for seed in range(asked.seeds):
-        if seed in known["seeds"]:
-            continue
-        started = time.perf_counter()
-        for part, values in one_seed(asked.task, asked.data, rates, seed, parts).items():
-            known[part].append(values)
-        known["seeds"].append(seed)
-        known |= {"command": command(), "machine": machine(), "date": today()}
-        FOLDER.mkdir(exist_ok=True)
-        atomic_write(path, json.dumps(known) + "\n")
-        print(f"{asked.task}, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
+        known = {"task": asked.task, "steps": steps} | _nothing(rates, PARTS)
+
+    def grow(block: dict[str, Any], seeds: range) -> None:
+        parts = {part: divisor for part, divisor in PARTS.items() if part in block}
+        for seed in [seed for seed in seeds if seed not in block["seeds"]]:
+            started = time.perf_counter()
+            for part, values in one_seed(asked.task, asked.data, block["rates"], seed, parts).items():
+                block[part].append(values)
+            block["seeds"].append(seed)
+            written = known | {"command": command(), "machine": machine(), "date": today()}
+            FOLDER.mkdir(exist_ok=True)
+            atomic_write(path, json.dumps(written) + "\n")
+            print(f"{asked.task}, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
+
+    grow(known, range(asked.seeds))
+    if asked.near:
+        if "near" not in known:
+            best = Truth.of(known).best
+            known["near"] = _nothing([lr for lr in rates if abs(math.log10(lr / best)) <= NEAR], ["full"])
+        grow(known["near"], range(FIRST_NEAR, FIRST_NEAR + asked.near))
     if len(known["seeds"]) > 1:
-        truth = Truth.of(known["rates"], known["full"])
-        print(f"{asked.task}: best rate {truth.best:.3g}, one training deviates by {truth.deviation:.1%}")
+        truth = Truth.of(known)
+        print(
+            f"{asked.task}: best rate {truth.best:.3g} (standard error {best_error(known):.2f} decades), "
+            f"one training deviates by {truth.deviation:.1%}"
+        )
+
+
+def _nothing(rates: list[float], parts: Iterable[str]) -> dict[str, Any]:
+    return {"rates": rates, "seeds": [], **{part: [] for part in parts}}
+
+
+def best_error(found: dict[str, Any]) -> float:
+    """Of the best rate's log10, over the choice of seeds."""
+    generator = np.random.default_rng(0)
+
+    def redrawn(block: dict[str, Any]) -> dict[str, Any]:
+        drawn = generator.integers(0, len(block["full"]), len(block["full"]))
+        return block | {"full": [block["full"][i] for i in drawn]}
+
+    bests = []
+    for _ in range(REDRAWN):
+        again = redrawn(found)
+        if "near" in found:
+            again["near"] = redrawn(found["near"])
+        bests.append(math.log10(Truth.of(again).best))
+    return float(np.std(bests))
 
 
 if __name__ == "__main__":

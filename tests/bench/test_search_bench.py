@@ -38,7 +38,7 @@ def truth(bench_folder):
         [0.5 * math.exp(abs(math.log10(lr) + 2) + luck) for lr in rates]
         for luck in (-0.04, 0.04, -0.04, 0.04)
     ]
-    return importlib.import_module("truth").Truth.of(list(rates), rows)
+    return importlib.import_module("truth").Truth.of({"rates": list(rates), "full": rows})
 
 
 def row(way, seed, *, lr=None, objective=None, steps=80, seconds=1.0, **told):
