@@ -199,5 +199,19 @@ def test_at_the_default_budget_other_seeds_are_trained_to_the_end():
     assert len({r.seed for r in results if r.steps == STEPS}) >= 3
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_what_looks_certain_is_checked_under_another_seed(number, monkeypatch):
+    """One seed's curve can be smooth and elsewhere than the next one's: no search ends early on it alone."""
+    monkeypatch.setattr("lrkit.search.fitting.measured_noise", lambda *_: 0.05)
+    objective = Objective.drawn(number, noise=0.001)
+    asked = settings_for(objective)
+    results, stop = searched(objective, asked)
+    full = {r.seed: [s.lr for s in results if (s.seed, s.steps) == (r.seed, STEPS)] for r in results}
+    assert stop.reason == "further trials would tell little"
+    assert len(full[1]) == 2
+    assert set(full) == {0, 1}
+    assert sum(r.cost for r in results) <= asked.budget - STEPS, "some of the budget is left over"
+
+
 def test_proposals_cost_what_they_train():
     assert Proposal(1e-3, 0, 100, 300).cost == 200

@@ -5,7 +5,7 @@ In order, each a batch of trials that may run side by side:
 1. a coarse grid over the bracket, stopped before a third of the length; further out where the best is at an end, and
    halfway to neighbours that are far;
 2. the rates around the best to the end, and further ones until it lies between worse ones;
-3. pairs of rates, on both sides of the best, under further seeds;
+3. pairs of rates, on both sides of the best, under further seeds, one at least;
 4. with what the budget still holds, whatever tells most.
 
 A pair tells on which side of its middle the best rate lies, and how far; how much pairs disagree is what luck can do.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from lrkit.search.curve_fit import CurveFit, Point, slope_variance
 from lrkit.search.fitting import fit_results
@@ -134,6 +135,11 @@ class _Board:
         """Whether some rate of the first seed has been trained to the end and was of use."""
         return any(value < math.inf for value in self.at(self.settings.steps).values())
 
+    @property
+    def replicated(self) -> bool:
+        """Whether a further seed has been trained to the end."""
+        return any(r.seed != self.settings.seed and r.steps == self.settings.steps for r in self.results)
+
     def fit(self) -> CurveFit:
         return fit_results(self.settings, self.results)[1]
 
@@ -149,8 +155,11 @@ def _next_batch(board: _Board) -> tuple[Proposal, ...] | Stop:
     if not board.ended:
         return SPENT if board.left < board.rest else Stop("no rate lasted to the end")
     fit = board.fit()
-    if max(fit.best - fit.low, fit.high - fit.best) <= SETTLED:
-        return Stop("further trials would tell little")
+    narrow = max(fit.best - fit.low, fit.high - fit.best) <= SETTLED
+    if narrow:
+        # How far luck moves one seed's rates is known for sure by another seed's alone.
+        pair = () if board.replicated else _within(board, islice(_pairs(board, fit), 2))
+        return pair or Stop("further trials would tell little")
     return _within(board, _pairs(board, fit)) or _most_telling(board, fit)
 
 
