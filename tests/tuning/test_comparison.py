@@ -235,7 +235,6 @@ def test_wrong_arguments_are_refused_before_anything_is_trained(specs, changes, 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"seeds": 3}, "seeds was 2, now 3"),
         ({"steps": 41}, "steps was 40"),
         ({"budget": 180}, "budget was 200, now 180"),
         ({"specs": SPECS[:2]}, "schedules was"),
@@ -322,6 +321,24 @@ def test_interrupted_anywhere_the_same_call_goes_on_to_the_same_answer(quick, tm
     resumed = lrkit.compare_schedules(task(), SPECS, out=tmp_path, **CALL)
     assert len(done) == len(set(done)) == 9
     assert_same_answer(resumed.to_dict(), lrkit.compare_schedules(task(), SPECS, **CALL).to_dict())
+
+
+def test_more_seeds_go_on_from_what_there_is_and_fewer_are_answered_by_theirs(quick, tmp_path, monkeypatch):
+    done = []
+    do = jobs.do_job
+    monkeypatch.setattr(crew, "do_job", lambda job, *args: done.append(job.folder) or do(job, *args))
+
+    def compared_under(seeds, out):
+        return lrkit.compare_schedules(task(), SPECS, out=out, **CALL | {"seeds": seeds}).to_dict()
+
+    two, before = compared_under(2, tmp_path), len(done)
+    three = compared_under(3, tmp_path)
+    assert len(done) == before + 3, "one further training of each schedule"
+    assert three["seeds"] == [1000, 1001, 1002]
+    assert_same_answer(three, compared_under(3, None))
+    begun = len(done)
+    assert_same_answer(compared_under(2, tmp_path), two)
+    assert len(done) == begun
 
 
 def failing(what):

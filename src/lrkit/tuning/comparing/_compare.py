@@ -64,7 +64,8 @@ def compare_schedules(
     equal_data: leave the held-out part out of every final training, as schedules with feedback have to that watch it.
     workers: processes side by side, each with one search or one final training at a time. By default one for each core
         of a CPU, 4 at most, for a task given by its name; else the work is done in this process.
-    out: a folder for `comparison.json`, the studies and the figure: the same call goes on there. None keeps nothing.
+    out: a folder for `comparison.json`, the studies and the figure: the same call goes on there, also with other
+        `seeds`: of more only the further ones are trained. None keeps nothing.
 
     The first schedule is searched from the range test's bracket. Its best rate times the ratio of the two convex bounds
     (`convex_bound`) is where each other one is searched, half a decade to each side; a search goes further by itself
@@ -133,7 +134,6 @@ def _settings(task: Task, course: Course, budget: int, *, device: str | None) ->
         **plan_identity(plan),
         "budget": budget,
         "seed": task.seed,
-        "seeds": len(course.seeds),
         "device": choose_device(device or task.device).type,
     }
 

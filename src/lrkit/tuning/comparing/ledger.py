@@ -126,5 +126,6 @@ class Ledger:
             raise StudyError(
                 f"{self._path} is no comparison of lrkit: {error}; choose another folder"
             ) from error
+        document.settings.pop("seeds", None)  # once a setting, while a comparison could not grow
         require_settings(self._path, document.settings, self._settings, of="comparison", choose="folder")
         return document

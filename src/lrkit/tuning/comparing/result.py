@@ -144,7 +144,11 @@ def conclude(
     shared_updates: int,
     out: Path | None,
 ) -> Comparison:
-    """What the finished jobs say; `figure` is the metric's name without `on` before it."""
+    """What the finished jobs with these seeds say; `figure` is the metric's name without `on` before it."""
+    schedules = {
+        name: dataclasses.replace(one, finals=tuple(final for final in one.finals if final.seed in seeds))
+        for name, one in schedules.items()
+    }
     values = {name: _values(one, figure) for name, one in schedules.items()}
     standings = stand(
         {name: [math.nan if v is None else v for v in row] for name, row in values.items()}, direction
