@@ -26,7 +26,7 @@ import torch
 from _report import machine, spread, table, write_report
 from tasks import DATA, TASKS, bench_task
 from torch import nn
-from truth import FOLDER, log_objectives
+from truth import FOLDER, Truth
 
 from lrkit import Task
 from lrkit.range_test import RULES, RangeTest, find_lr
@@ -84,13 +84,10 @@ def read_truth(task: Task) -> dict[str, Any]:
 
 
 def best_rates(known: dict[str, Any]) -> tuple[float, tuple[float, float]]:
-    """The rate with the lowest mean log objective over the seeds, and the span of those within 2 % of it.
-
-    Where a seed diverged its objective counts as the worst of the grid, so that the mean is over the same seeds.
-    """
-    means = log_objectives(known["full"]).mean(axis=0)
-    good = np.asarray(known["rates"])[means <= means.min() + math.log(1.02)]
-    return float(known["rates"][int(means.argmin())]), (float(good.min()), float(good.max()))
+    """The truth's best rate, and the span of those whose objective is within 2 % of its."""
+    truth = Truth.of(known)
+    good = truth.xs[truth.curve <= truth.curve.min() + math.log(1.02)]
+    return truth.best, (10.0 ** float(good[0]), 10.0 ** float(good[-1]))
 
 
 def judge_task(task: Task, known: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:

@@ -62,14 +62,15 @@ def measure_intervals(pool, names: list[str], asked: argparse.Namespace) -> None
     if not searches and not wanted:
         raise SystemExit("no searches: --repeats 0 judges again those that --append finds")
 
-    def judged() -> list[dict]:
-        return [s | judgement(s, truths[s["task"]]) for s in searches]
+    def kept() -> tuple[Path, dict[str, dict]]:
+        judged = [s | judgement(s, truths[s["task"]]) for s in searches]
+        told = summaries(judged)
+        return write_report(NAME, {"summary": told, "searches": judged}), told
 
     for found in pool.imap_unordered(one_search, wanted, chunksize=1):
         searches.append(found)
-        write_report(NAME, {"summary": summaries(judged()), "searches": judged()})
-    told = summaries(judged())
-    path = write_report(NAME, {"summary": told, "searches": judged()})
+        kept()
+    path, told = kept()
     header = (
         "task",
         "searches",

@@ -71,7 +71,8 @@ def commands(asked: argparse.Namespace, method: str, count: int) -> dict[str, An
         ]
         told = [json.loads(process.communicate()[0]) for process in running]
         seconds = time.perf_counter() - started
-    trials = [(trial["lr"], trial["seed"], trial["steps"]) for trial in told[0]["trials"]]
+        found = json.loads((Path(folder) / "0" / "report.json").read_text())["search"]
+    trials = [(trial["lr"], trial["seed"], trial["steps"]) for trial in found["trials"]]
     return {"seconds": seconds, "lr": told[0]["lr"], "trials": trials}
 
 

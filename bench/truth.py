@@ -65,8 +65,10 @@ class Truth:
     def of(cls, found: dict[str, Any]) -> Truth:
         """Of what the file holds."""
         near = found.get("near")
-        some = None if near is None else (near["rates"], log_objectives(near["full"]))
-        return cls.through(found["rates"], log_objectives(found["full"]), some)
+        rows = [*found["full"], *([] if near is None else near["full"])]
+        worst = max(value for row in rows for value in row if value is not None)
+        some = None if near is None else (near["rates"], log_objectives(near["full"], worst))
+        return cls.through(found["rates"], log_objectives(found["full"], worst), some)
 
     @classmethod
     def through(
@@ -101,10 +103,9 @@ class Truth:
         return math.expm1(float(np.interp(x, self.xs, self.curve) - self.curve.min()))
 
 
-def log_objectives(rows: list[list[float | None]]) -> np.ndarray:
-    """Seeds by rates; what diverged counts as the worst that did not."""
-    values = np.array([[math.nan if value is None else value for value in row] for row in rows])
-    return np.log(np.where(np.isfinite(values), values, np.nanmax(values)))
+def log_objectives(rows: list[list[float | None]], worst: float) -> np.ndarray:
+    """Seeds by rates; what diverged counts as the `worst` that did not."""
+    return np.log(np.array([[worst if value is None else value for value in row] for row in rows]))
 
 
 def one_seed(
@@ -141,7 +142,12 @@ def main() -> None:
     rates = [float(f"{lr:.3g}") for lr in np.geomspace(asked.low, asked.high, count)]
     path = FOLDER / f"{asked.task}.json"
     known = json.loads(path.read_text()) if path.exists() else None
-    if known is None or known["rates"] != rates:
+    if known is not None and known["rates"] != rates:
+        raise SystemExit(
+            f"{path} has {len(known['rates'])} rates from {known['rates'][0]:g} to {known['rates'][-1]:g}: give the "
+            "same --low, --high and --per-decade, or delete it"
+        )
+    if known is None:
         steps = default_plan(bench_task(asked.task, asked.data), lr=1e-3).horizon.steps
         known = {"task": asked.task, "steps": steps} | _nothing(rates, PARTS)
 
@@ -163,6 +169,11 @@ def main() -> None:
             best = Truth.of(known).best
             known["near"] = _nothing([lr for lr in rates if abs(math.log10(lr / best)) <= NEAR], ["full"])
         grow(known["near"], range(FIRST_NEAR, FIRST_NEAR + asked.near))
+        rates, best = known["near"]["rates"], Truth.of(known).best
+        if min(abs(math.log10(lr / best)) for lr in (rates[0], rates[-1])) < NEAR / 2:
+            print(
+                f"the best rate lies near an end of the rates that further seeds trained, {rates[0]:g} to {rates[-1]:g}"
+            )
     if len(known["seeds"]) > 1:
         truth = Truth.of(known)
         print(

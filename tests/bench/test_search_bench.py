@@ -41,6 +41,28 @@ def truth(bench_folder):
     return importlib.import_module("truth").Truth.of({"rates": list(rates), "full": rows})
 
 
+def test_seeds_that_trained_some_rates_only_count_by_their_shape(bench_folder):
+    """At another level, as easier samples give, they leave the curve as it is; their lowest rate moves the best."""
+    of = importlib.import_module("truth").Truth.of
+    rates = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+
+    def rows(best, level, few):
+        return [[level * math.exp(abs(math.log10(lr) - best)) for lr in few]] * 2
+
+    alone = of({"rates": rates, "full": rows(-2, 0.5, rates)})
+    some = {"rates": rates[1:4], "full": rows(-2, 0.05, rates[1:4])}
+    joined = of({"rates": rates, "full": rows(-2, 0.5, rates), "near": some})
+    assert joined.curve - joined.curve.min() == pytest.approx(alone.curve - alone.curve.min())
+    moved = of(
+        {
+            "rates": rates,
+            "full": rows(-2, 0.5, rates),
+            "near": {**some, "full": rows(-1, 0.05, rates[1:4]) * 9},
+        }
+    )
+    assert moved.best == pytest.approx(0.1, rel=0.3)
+
+
 def row(way, seed, *, lr=None, objective=None, steps=80, seconds=1.0, **told):
     return {
         "task": "toy",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lrkit.search.fitting import fit_results
 from lrkit.search.scale import Scale
-from lrkit.search.scatter import difference_error, measured_noise
+from lrkit.search.scatter import LEAST_NOISE, difference_error, measured_noise
 from lrkit.search.trials import Result, Settings
 
 SAMPLES = 40
@@ -101,6 +101,13 @@ def test_a_plateau_on_which_every_sample_is_right_has_a_curve_all_the_same():
     fit = fit_results(asked, [*plateau, *worse])[1]
     assert -3.2 < fit.low < fit.best < fit.high
     assert fit.best < -1.8
+
+
+@given(st.floats(0.0, 1e-3))
+def test_however_quiet_the_samples_other_weights_and_batches_are_not(scatter):
+    results = trained(scatter)
+    found = measured_noise(results, Scale.of(results, steps=100, direction="min"))
+    assert found is None or found == LEAST_NOISE
 
 
 def test_the_noise_told_grows_with_the_scatter_and_needs_a_pair_of_one_seed():

@@ -23,6 +23,7 @@ from lrkit.search.identity import plan_identity, same_measurement
 from lrkit.search.limits import SWEPT, Limits
 from lrkit.search.locking import WriterLock
 from lrkit.search.loss_curves import LossCurves
+from lrkit.search.methods.batches import SPENT
 from lrkit.search.methods.registry import chosen_method, usual_trainings
 from lrkit.search.result import Search, conclude
 from lrkit.search.setting import apply_values, check_space, corners
@@ -137,15 +138,19 @@ def search_lr(
                 "nothing further is trained, and the answer rests on all of them"
             )
         trainer = routed(Trainer(task, plan, seed, device, reporter), study, choosing, search)
-        stop = drive(
-            choosing,
-            search,
-            study,
-            states,
-            stack.enter_context(_executor(trainer, workers, ray)),
-            deadline=deadline,
-            reporter=reporter,
-            curves=None if folder is None else LossCurves(folder / "curves.bin"),
+        stop = (
+            SPENT
+            if spent > budget
+            else drive(
+                choosing,
+                search,
+                study,
+                states,
+                stack.enter_context(_executor(trainer, workers, ray)),
+                deadline=deadline,
+                reporter=reporter,
+                curves=None if folder is None else LossCurves(folder / "curves.bin"),
+            )
         )
         results = study.results()
     _require_answer(results)

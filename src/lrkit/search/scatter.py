@@ -22,8 +22,8 @@ __all__ = ["difference_error", "measured_noise"]
 
 FEWEST_PARTS = 4
 LEAST_NOISE = 0.2
-"""In units of the fit, what other weights and batches did at the least on seven tasks: many samples, or such as are all
-right, hardly scatter and say nothing of it.
+"""In units of the fit, what other weights and batches do at the least (char-lm, of seven tasks): many samples, or such
+as are all right, hardly scatter and say nothing of it.
 """
 APART = (0.1, 1.0)
 """Decades between two rates that are compared: nearer ones differ in little, further ones in what is not noise."""

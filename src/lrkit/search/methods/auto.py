@@ -5,7 +5,7 @@ In order, each a batch of trials that may run side by side:
 1. a coarse grid over the bracket, stopped before a third of the length; further out where the best is at an end, and
    halfway to neighbours that are far;
 2. the rates around the best to the end, and further ones until it lies between worse ones;
-3. pairs of rates, on both sides of the best, under further seeds, one at least;
+3. pairs of rates, on both sides of the best, under further seeds, one at least where the budget holds it;
 4. with what the budget still holds, whatever tells most.
 
 A pair tells on which side of its middle the best rate lies, and how far; how much pairs disagree is what luck can do.
@@ -137,8 +137,10 @@ class _Board:
 
     @property
     def replicated(self) -> bool:
-        """Whether a further seed has been trained to the end."""
-        return any(r.seed != self.settings.seed and r.steps == self.settings.steps for r in self.results)
+        """Whether a further seed tells how two rates compare at the end."""
+        s = self.settings
+        ended = [r.seed for r in self.results if r.seed != s.seed and r.steps == s.steps and not r.diverged]
+        return len(set(ended)) < len(ended)
 
     def fit(self) -> CurveFit:
         return fit_results(self.settings, self.results)[1]
@@ -159,7 +161,8 @@ def _next_batch(board: _Board) -> tuple[Proposal, ...] | Stop:
     if narrow:
         # How far luck moves one seed's rates is known for sure by another seed's alone.
         pair = () if board.replicated else _within(board, islice(_pairs(board, fit), 2))
-        return pair or Stop("further trials would tell little")
+        short = not board.replicated and board.left < 2 * board.settings.steps
+        return pair or (SPENT if short else Stop("further trials would tell little"))
     return _within(board, _pairs(board, fit)) or _most_telling(board, fit)
 
 

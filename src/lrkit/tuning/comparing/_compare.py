@@ -65,7 +65,8 @@ def compare_schedules(
     workers: processes side by side, each with one search or one final training at a time. By default one for each core
         of a CPU, 4 at most, for a task given by its name; else the work is done in this process.
     out: a folder for `comparison.json`, the studies and the figure: the same call goes on there, also with other
-        `seeds`: of more only the further ones are trained. None keeps nothing.
+        `seeds`: of more only the further ones are trained. (Chosen by what was seen, they void the p values.) None
+        keeps nothing.
 
     The first schedule is searched from the range test's bracket. Its best rate times the ratio of the two convex bounds
     (`convex_bound`) is where each other one is searched, half a decade to each side; a search goes further by itself
