@@ -150,6 +150,14 @@ class TestSearchAndTrain:
             assert "it is empty" in outcome.err
         assert [path.name for path in tmp_path.iterdir()] == ["tiny.py"]
 
+    def test_what_a_reader_must_know_is_told_off_a_terminal_too(self, lrkit, task_file):
+        line = ["search", task_file(), "--low", "1e-3", "--high", "1e-1", "--no-plots", "--out", "run"]
+        assert lrkit(*line).err == ""
+        again = lrkit(*line, "--budget", "100", "--json")
+        assert "nothing further is trained" in again.err
+        assert len(again.err.splitlines()) == 1
+        assert only_object(again)["ended_by"] == "budget"
+
     def test_the_screen_names_the_next_command(self, lrkit, task_file):
         task = task_file()
         outcome = lrkit("search", task, "--no-plots", "--out", "run")

@@ -30,13 +30,13 @@ def out_console() -> Console:
 
 @contextlib.contextmanager
 def reporting(*, as_json: bool) -> Iterator[Reporter]:
-    """Progress on standard error while work is done, if that is a terminal: a log wants the answer alone.
+    """Progress on standard error while work is done, if that is a terminal; notes on it wherever it leads.
 
     With JSON, whatever the task prints goes to standard error as well.
     """
-    from lrkit.training import SILENT, RichReporter
+    from lrkit.training import RichReporter
 
-    reporter = RichReporter() if sys.stderr.isatty() else SILENT
+    reporter = RichReporter()
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         try:
             yield reporter

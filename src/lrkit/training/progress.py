@@ -77,7 +77,7 @@ class RichReporter:
         """Print a line above the bars."""
         from rich.markup import escape
 
-        self._console.print(escape(text))
+        self._console.print(escape(text), soft_wrap=True)
 
     def close(self) -> None:
         """Stop drawing and leave the finished bars on the screen."""
