@@ -131,17 +131,16 @@ def search_lr(
             bracket = _bracket(range_test, reporter)
         budget = limits.budget - (0 if range_test is None else range_test.steps)
         search = _settings(work, budget, bracket, untrained, varied)
+        trainer = routed(Trainer(task, plan, seed, device, reporter), study, choosing, search)
         spent = sum(result.cost for result in study.results())
         if spent > budget:
+            stop = SPENT
             reporter.note(
                 f"the trials of this study have taken {spent:,} updates, and the budget leaves them {budget:,}: "
                 "nothing further is trained, and the answer rests on all of them"
             )
-        trainer = routed(Trainer(task, plan, seed, device, reporter), study, choosing, search)
-        stop = (
-            SPENT
-            if spent > budget
-            else drive(
+        else:
+            stop = drive(
                 choosing,
                 search,
                 study,
@@ -151,7 +150,6 @@ def search_lr(
                 reporter=reporter,
                 curves=None if folder is None else LossCurves(folder / "curves.bin"),
             )
-        )
         results = study.results()
     _require_answer(results)
     return conclude(
