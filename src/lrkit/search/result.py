@@ -56,11 +56,11 @@ class FittedCurve:
 class Search:
     """The best learning rate as far as it can be told, and on what that rests.
 
-    lr: where the fitted objective is best, between the lowest and the highest rate trained to the end; it is
-        the peak of the schedule.
+    lr: the mean, in decades, of where the fitted objective may be best, between the lowest and the highest rate
+        trained to the end; it is the peak of the schedule.
     interval: holds the best rate with 90 % probability, by the fit and the errors that such fits were seen to
     make.
-    good: the rates around `lr` whose fitted objective is within 2 % of the best; where the objective is not a
+    good: the rates around `lr` whose fitted objective is within 2 % of the one there; where the objective is not a
         positive one that is minimised, within one deviation between seeds. `nearly_best`: within 1 %, or half of that.
     values: the best values of what was searched beside the lr; `joint` has their rank and what each is worth. The lr,
         its curve and its interval are those of trials with these values.
@@ -241,7 +241,7 @@ def _status(
     burst = [math.log10(r.lr) for r in results if r.diverged]
     if at_low or (at_high and not any(x > last for x in burst)):
         return "not settled", f"the best rate may lie {'below' if at_low else 'above'} all that were tried"
-    if abs(float(fit.xs[int(np.argmin(fit.mean))]) - fit.best) > OUTSIDE:
+    if fit.outside > OUTSIDE:
         return "not settled", "the fit is lowest at a rate that was not trained to the end"
     if abs(fit.drift) > DRIFTING:
         way, by = "down" if fit.drift > 0 else "up", abs(fit.drift)
