@@ -126,7 +126,8 @@ def _importance(search: Search) -> _Rows:
 
 
 def _margin(search: Search) -> str:
-    return "within 2 % of the best" if search.objective > 0 else "within one seed deviation of the best"
+    margin = "2 %" if search.objective > 0 else "one seed deviation"
+    return f"within {margin} of that at {rate_text(search.lr)}"
 
 
 def _cost(search: Search) -> str:

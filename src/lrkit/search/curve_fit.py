@@ -125,7 +125,9 @@ def fit_curve(
     first, last = np.quantile(lowest, INTERVAL["unknown" if noise is None else "measured"])
     band_low, band_high = np.quantile(curves, (0.05, 0.95), axis=0)
     centre = float(np.mean(lowest))
-    best = float(np.clip(centre, *(within or (low, high))))
+    allowed = np.clip(centre, *(within or (low, high)))
+    # On the grid, so that what rounding does to the trials hardly ever moves the answer.
+    best = float(xs[np.argmin(np.abs(xs - allowed))])
     weights = np.sum(posterior.weights, axis=1)
     return CurveFit(
         xs=xs,
@@ -296,6 +298,8 @@ def _valley_values(valleys: Floats, x: Floats) -> Floats:
 def _covariance(p: _Places, q: _Places, settings: _Settings) -> Floats:
     """Of the curves, without the seeds' part: one matrix for each setting."""
     apart = p.x[:, None] - q.x[None, :]
+    if not (np.any(p.shortness) or np.any(q.shortness)):
+        return np.asarray(LEVEL**2 + settings.bend**2 * _matern5(np.abs(apart) / BEND_LENGTH))
     moved = apart - settings.shift * (p.shortness[:, None] - q.shortness[None, :])
     short = np.sqrt(p.shortness[:, None] * q.shortness[None, :])
     bent = settings.bend**2 * _matern5(np.abs(moved) / BEND_LENGTH)
