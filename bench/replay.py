@@ -1,22 +1,22 @@
 """Searches replayed on tables of trainings made before: what the constants of the fit do to its intervals.
 
     python bench/replay.py                                            # three searches of each small task
+    python bench/replay.py --part check                               # of those that chose no constants
     python bench/replay.py --set NOISE_GROWTH=0.4 --set FLOOR=0.3     # with other constants of curve_fit.py
-    python bench/replay.py --blind                                    # as commands are searched
+    python bench/replay.py --blind                                    # as if no validation batches told the noise
     python bench/replay.py digits diabetes --repeats 24               # on the truths' tables
 
 A trial reads its objective off the table (`bench/small_tasks.py`, `bench/truth.py`): the row of its seed, between the
-two nearest rates, after about as large a part of the updates. A thousand searches take minutes. The best rate is that
-of the table's seeds, without the four that the search may draw where there are no others. Tables have no validation
-batches: what these would tell of the noise is taken to be 0.87 of what the table shows, give or take a quarter, as on
-real tasks.
-
-Told beside coverage and width: the median width if all intervals were stretched alike until they hold 88 %.
+two nearest rates (beyond the outermost, theirs), after about as large a part of the updates. A thousand searches take
+minutes. The best rate of a small task is that of the seeds that the search cannot draw, a named task's its truth.
+Tables have no validation batches: what these would tell of the noise is taken to be 0.87 of what the table shows, give
+or take a quarter, as on real tasks. Only intervals are judged, not the status beside them.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import math
 import multiprocessing
@@ -31,12 +31,13 @@ from _report import table, write_report
 from small_tasks import FOLDER as SMALL
 from small_tasks import TABLES
 from truth import FOLDER as TRUTHS
-from truth import Truth
+from truth import PARTS, Truth, best_error
 
 from lrkit.search import curve_fit, fitting
 from lrkit.search.curve_fit import CurveFit, Point, difference_noise
-from lrkit.search.methods.auto import AUTO
+from lrkit.search.methods.auto import ASIDE, AUTO
 from lrkit.search.scale import Scale
+from lrkit.search.scatter import LEAST_NOISE
 from lrkit.search.trials import Proposal, Result, Settings, Stop
 
 STEPS = 900
@@ -47,17 +48,17 @@ OWN_SEEDS = 4
 BRACKET = (14.0, 2.8)
 """Factors from the range test's `kmin` down and up to the ends of the bracket."""
 KMIN = {"digits": -0.07, "digits-cnn": -0.03, "diabetes": 0.98, "mnist": 0.28}
-"""Decades from the best rate to `kmin`, by bench/find.py; drawn where it is not known."""
+"""Decades from the best rate to `kmin`, by bench/find.py (digits-cnn by its truth of today); drawn where not known."""
 MEASURED, MEASURED_SPREAD = 0.87, 0.25
-LEAST_NOISE = 0.2
-ASIDE = 0.35
 HELD = 0.88
+"""The part of the searches that a stretch of all intervals is to hold, so that constants can be compared by width."""
+CHECKED = 104
+"""Small tasks from this number on had no say in the constants."""
 WITHIN = (0.5, 0.3)
 """Decades that the best rate of a small task must keep from the ends of its grid."""
 SHALLOW, UNKNOWN = 0.004, 0.09
 """Small tasks whose log objective half a decade lower is hardly worse, or whose best rate the seeds tell no better than
 to so many decades, are left out."""
-REDRAWN = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +74,14 @@ class Table:
     @classmethod
     def load(cls, name: str, path: Path, *, small: bool) -> Table:
         found = json.loads(path.read_text())
-        lengths = TABLES | ({} if small else {"third": 1 / 3})
+        lengths = TABLES if small else {key: 1 / divisor for key, divisor in PARTS.items()}
         parts = {
-            part: np.array([[v or math.nan for v in row] for row in found[key]], dtype=float)
+            part: np.array([[math.nan if v is None else v for v in row] for row in found[key]], dtype=float)
             for key, part in lengths.items()
             if key in found
         }
         full = parts[1.0]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(divide="ignore"):
             logs = np.log(np.where(np.isfinite(full), full, np.nanmax(full)))
         return cls(name, np.log10(found["rates"]), parts, logs, None if small else Truth.of(found))
 
@@ -96,19 +97,6 @@ class Table:
         low, high = ([np.interp(best + d, self.x, row) for row in self.logs] for d in (-ASIDE, ASIDE))
         return float(np.std(np.subtract(high, low), ddof=1))
 
-    @property
-    def fit_for_judging(self) -> bool:
-        if not np.isfinite(self.logs).all():
-            return False
-        found = Truth.through(list(10**self.x), self.logs)
-        best = math.log10(found.best)
-        if not self.x[0] + WITHIN[0] < best < self.x[-1] - WITHIN[1]:
-            return False
-        generator, seeds = np.random.default_rng(0), len(self.logs)
-        redrawn = [self.logs[generator.integers(0, seeds, seeds)] for _ in range(REDRAWN)]
-        error = np.std([math.log10(Truth.through(list(10**self.x), logs).best) for logs in redrawn])
-        return found.regret(10 ** (best - 0.5)) > SHALLOW and float(error) <= UNKNOWN
-
     def result(self, proposal: Proposal, row: int) -> Result:
         """What the trial ends with; diverged next to a rate that did."""
         part = min(self.parts, key=lambda part: abs(math.log(part * STEPS / proposal.stop)))
@@ -123,6 +111,18 @@ class Table:
         return Result(proposal.lr, proposal.seed, proposal.stop, value, False, proposal.cost, 0.0)
 
 
+def worth_judging(path: Path) -> bool:
+    """Whether a small task has a best rate that its seeds know."""
+    found, known = json.loads(path.read_text()), Table.load(path.stem, path, small=True)
+    if any(np.nanmin(values) <= 0.0 for values in known.parts.values()):
+        return False  # no logarithm orders losses of exactly 0
+    truth = known.truth_without(())
+    best = math.log10(truth.best)
+    if not known.x[0] + WITHIN[0] < best < known.x[-1] - WITHIN[1]:
+        return False
+    return truth.regret(10 ** (best - 0.5)) > SHALLOW and best_error(found) <= UNKNOWN
+
+
 @lru_cache
 def table_of(name: str) -> Table:
     if name.isdecimal():
@@ -130,7 +130,7 @@ def table_of(name: str) -> Table:
     return Table.load(name, TRUTHS / f"{name}.json", small=False)
 
 
-def use(constants: dict[str, float]) -> None:
+def use(constants: dict[str, object]) -> None:
     """Fit with these constants, in this process, from now on."""
     for name, value in constants.items():
         setattr(curve_fit, name, value)
@@ -141,7 +141,7 @@ def replay(job: tuple[str, int, bool]) -> dict:
     """One search: how its answer lies to the best rate, in decades."""
     name, number, blind = job
     known = table_of(name)
-    draw = np.random.default_rng([1, number, sum(map(ord, name))])
+    draw = np.random.default_rng([1, number, *name.encode()])
     told = MEASURED * known.noise * math.exp(draw.normal() * MEASURED_SPREAD)
     between = difference_noise(Point(-ASIDE, 0.0, 0, 0.0), Point(ASIDE, 0.0, 0, 0.0), centre=0.0)
 
@@ -169,7 +169,7 @@ def judged(name: str, fit: CurveFit, truth: Truth) -> dict:
         "error": error,
         "width": fit.high - fit.low,
         "stretch": abs(error) / side,
-        "regret": float(np.interp(fit.best, truth.xs, truth.curve) - truth.curve.min()),
+        "regret": truth.regret(10 ** float(np.clip(fit.best, truth.xs[0], truth.xs[-1]))),
     }
 
 
@@ -189,11 +189,16 @@ def summary(searches: list[dict]) -> dict[str, float]:
     }
 
 
-def constant(text: str) -> tuple[str, float]:
+def constant(text: str) -> tuple[str, object]:
     name, _, value = text.partition("=")
-    if not isinstance(getattr(curve_fit, name, None), float):
-        raise argparse.ArgumentTypeError(f"{name} is no number of lrkit/search/curve_fit.py")
-    return name, float(value)
+    if not name.isupper() or not hasattr(curve_fit, name):
+        raise argparse.ArgumentTypeError(f"{name} is no constant of lrkit/search/curve_fit.py")
+    return name, ast.literal_eval(value)
+
+
+def small_tables(part: str) -> list[Path]:
+    paths = sorted(SMALL.glob("*.json"), key=lambda path: int(path.stem))
+    return [p for p in paths if part == "all" or (int(p.stem) >= CHECKED) == (part == "check")]
 
 
 def main() -> None:
@@ -201,13 +206,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tasks", nargs="*", help="truths; without any, all small tasks")
+    parser.add_argument(
+        "--part", choices=("all", "choose", "check"), default="all", help="of the small tasks"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="searches of each task")
     parser.add_argument("--set", type=constant, action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--blind", action="store_true", help="as if no validation batches told the noise")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     asked = parser.parse_args()
-    numbers = sorted(int(path.stem) for path in SMALL.glob("*.json"))
-    names = asked.tasks or [name for n in numbers if table_of(name := str(n)).fit_for_judging]
+    names = asked.tasks or [path.stem for path in small_tables(asked.part) if worth_judging(path)]
     if not names:
         raise SystemExit(
             f"{SMALL} has no task that is fit for judging: python bench/small_tasks.py --data DATA"

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lrkit.search import curve_fit
+from lrkit.search.curve_fit import CurveFit
 from lrkit.search.trials import Proposal
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -35,6 +36,16 @@ def small(bench_folder):
 @pytest.fixture(scope="module")
 def replaying(bench_folder):
     return importlib.import_module("replay")
+
+
+FIT = CurveFit(*(np.zeros(1) for _ in range(4)), best=0, outside=0, low=0, high=0, noise=0, drift=0)
+
+
+@pytest.fixture(scope="module")
+def truth_at_1e_2(bench_folder):
+    rates = np.logspace(-4, 0, 33)
+    rows = [abs(np.log10(rates) + 2) + luck for luck in (-0.04, 0.04)]
+    return importlib.import_module("truth").Truth.through(list(rates), np.array(rows))
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +98,8 @@ def test_a_table_has_every_seed_and_rate_around_the_best(small, drawn, replaying
     proposal = Proposal(found["rates"][4], 0, 0, replaying.STEPS)
     assert known.result(proposal, 7).objective == pytest.approx(found["full"][7][4])
     assert known.noise > 0
+    best = known.truth_without(()).best
+    assert found["rates"][4] < best < found["rates"][-2]
 
 
 @pytest.mark.parametrize("blind", [False, True])
@@ -97,23 +110,46 @@ def test_searches_replayed_on_a_truth_find_its_best_rate(replaying, monkeypatch,
     found = [replaying.replay(("mnist1d", number, blind)) for number in range(4)]
     assert all(abs(search["error"]) < 0.4 and search["width"] < 1.5 for search in found)
     assert len({search["error"] for search in found}) > 1
-    told = replaying.summary(found)
-    assert told["searches"] == 4
-    assert told["coverage"] == np.mean([search["stretch"] <= 1 for search in found])
+
+
+def test_what_hides_the_noise_changes_the_intervals(replaying, monkeypatch):
+    monkeypatch.setattr(
+        replaying.fitting, "measured_noise", replaying.fitting.measured_noise
+    )  # put back after
+    seen, blind = (replaying.replay(("mnist1d", 0, hidden)) for hidden in (False, True))
+    assert seen["width"] != blind["width"]
+
+
+def test_a_side_of_an_interval_is_stretched_until_it_reaches_the_best_rate(replaying, truth_at_1e_2):
+    fit = dataclasses.replace(FIT, best=-2.1, low=-2.3, high=-1.9)
+    assert replaying.judged("made up", fit, truth_at_1e_2)["stretch"] == pytest.approx(0.5, abs=0.06)
+    fit = dataclasses.replace(FIT, best=-1.7, low=-1.9, high=-1.6)
+    assert replaying.judged("made up", fit, truth_at_1e_2)["stretch"] == pytest.approx(1.5, abs=0.06)
+
+
+def test_the_summary_counts_what_is_held_and_stretches_the_median_width(replaying):
+    made = [{"error": 0.1, "width": 0.5, "stretch": s, "regret": 0.01} for s in (0.2, 0.4, 0.6, 0.8, 2.0)]
+    told = replaying.summary(made)
+    assert (told["searches"], told["coverage"], told["width"]) == (5, 0.8, 0.5)
+    assert told["width at 88 %"] == pytest.approx(0.5 * (0.8 + 0.52 * 1.2))
+    assert told["error, rms"] == pytest.approx(0.1)
 
 
 def test_other_constants_are_those_of_the_fit(replaying, monkeypatch):
     name, value = replaying.constant("FLOOR=0.31")
     assert (name, value) == ("FLOOR", 0.31)
-    with pytest.raises(argparse.ArgumentTypeError, match="NOTHING is no number"):
+    with pytest.raises(argparse.ArgumentTypeError, match="NOTHING is no constant"):
         replaying.constant("NOTHING=1")
-    with pytest.raises(ValueError, match="could not convert"):
+    with pytest.raises(ValueError, match="malformed"):
         replaying.constant("FLOOR=steep")
+    assert replaying.constant("DEPTHS=(0.5, 1.0)") == ("DEPTHS", (0.5, 1.0))
     monkeypatch.setattr(curve_fit, "FLOOR", curve_fit.FLOOR)  # put back after
     monkeypatch.setattr(replaying.fitting, "measured_noise", replaying.fitting.measured_noise)
     usual = replaying.replay(("mnist1d", 0, False))
-    replaying.use({"FLOOR": 0.6})
-    other = replaying.replay(("mnist1d", 0, False))
-    replaying.fitting._fitted.cache_clear()
+    try:
+        replaying.use({"FLOOR": 0.6})
+        other = replaying.replay(("mnist1d", 0, False))
+    finally:
+        replaying.fitting._fitted.cache_clear()
     assert math.isfinite(other["width"])
     assert other["width"] != usual["width"]

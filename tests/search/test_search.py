@@ -303,6 +303,23 @@ def test_through_two_rates_there_is_no_curve(tmp_path):
     assert found.status == "could not tell"
 
 
+def test_a_best_rate_expected_where_none_was_trained_to_the_end_is_not_settled():
+    def result(x: float, steps: int) -> Result:
+        return Result(10.0**x, 0, steps, math.exp(0.8 * abs(x + 3.0)), False, steps, 0.0)
+
+    short = [result(x, 270) for x in (-4.0, -3.6, -3.2, -2.8, -2.4, -2.0, -1.6)]
+    full = [result(x, 900) for x in (-2.4, -2.0, -1.6)]
+    settings = Settings(steps=900, budget=8000, low=1e-4, high=1e-1)
+    found = conclude(
+        settings, short + full, Stop("a test"), objective_name="loss", range_test=None, seconds=0.0
+    )
+    assert found.lr == pytest.approx(10.0**-2.4, rel=0.01)
+    assert (found.status, found.reason.split(";")[0]) == (
+        "not settled",
+        "the best rate is expected where none was trained to the end",
+    )
+
+
 def test_rates_that_diverge_are_data():
     """Above 0.01 the loss is NaN: the search ends below, and says what diverged."""
 

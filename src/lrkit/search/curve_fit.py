@@ -84,11 +84,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CurveFit:
-    """The fitted curve on a grid of x = log10 lr: mean and 90 % band in units of the fit, and its lowest
-    point.
+    """The fitted curve on a grid of x = log10 lr: mean and 90 % band in units of the fit, and where it may be
+    lowest.
 
-    `best` is the mean of where the curve may be lowest: that lies closer to the best rate, and costs less, than
-    where the mean curve is lowest. It is moved by `outside` decades to where an answer is allowed. `low` and `high`
+    `best` is the mean of that: it lies closer to the best rate, and costs less, than where the mean curve is
+    lowest; an end of what was tried where most of the curves are lowest there. It is moved by `outside` decades to
+    where an answer is allowed. `low` and `high`
     hold the lowest point with 90 % probability, model error included; `noise` is the sd between seeds at the best
     rate; `drift` is by how many decades the lowest point lies lower at full length than at a third of it (what the
     fit holds most likely on average; 0 without short trials).
@@ -124,10 +125,8 @@ def fit_curve(
     lowest = xs[np.argmin(curves, axis=1)]
     first, last = np.quantile(lowest, INTERVAL["unknown" if noise is None else "measured"])
     band_low, band_high = np.quantile(curves, (0.05, 0.95), axis=0)
-    centre = float(np.mean(lowest))
-    allowed = np.clip(centre, *(within or (low, high)))
-    # On the grid, so that what rounding does to the trials hardly ever moves the answer.
-    best = float(xs[np.argmin(np.abs(xs - allowed))])
+    centre = _centre(lowest, xs)
+    best = float(np.clip(centre, *(within or (low, high))))
     weights = np.sum(posterior.weights, axis=1)
     return CurveFit(
         xs=xs,
@@ -141,6 +140,14 @@ def fit_curve(
         noise=float(weights @ posterior.settings.noise.ravel()),
         drift=float(weights @ posterior.settings.shift.ravel()) * math.log(3.0),
     )
+
+
+def _centre(lowest: Floats, xs: Floats) -> float:
+    """The mean, on the grid so that rounding in the trials hardly ever moves it; an end where most lie there."""
+    middle = float(np.median(lowest))
+    if middle in (xs[0], xs[-1]):
+        return middle
+    return float(xs[np.argmin(np.abs(xs - np.mean(lowest)))])
 
 
 def slope_variance(

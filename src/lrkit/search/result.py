@@ -29,11 +29,11 @@ SearchStatus = Literal["settled", "not settled", "could not tell"]
 GRID_RATES = 32
 """What a search is compared with: an exhaustive grid of so many rates at full length."""
 GOOD, NEARLY_BEST = 0.02, 0.01
-"""How much worse than the best, as a part of it, a rate may be and still count as good, or as nearly the best."""
+"""How much worse than the answer, as a part of its objective, a rate may be and count as good or as nearly the best."""
 DRIFTING = 0.3
 """Decades from a third of the length to its whole above which the best rate is on the move."""
 OUTSIDE = 0.1
-"""Decades by which the fit may be lowest outside the rates trained to the end."""
+"""Decades by which the fit may expect the best rate outside of those trained to the end."""
 FEWEST_RATES = 3
 """Through fewer there is no curve: then the interval is all that was searched."""
 AT_END = 0.01
@@ -242,7 +242,7 @@ def _status(
     if at_low or (at_high and not any(x > last for x in burst)):
         return "not settled", f"the best rate may lie {'below' if at_low else 'above'} all that were tried"
     if fit.outside > OUTSIDE:
-        return "not settled", "the fit is lowest at a rate that was not trained to the end"
+        return "not settled", "the best rate is expected where none was trained to the end"
     if abs(fit.drift) > DRIFTING:
         way, by = "down" if fit.drift > 0 else "up", abs(fit.drift)
         return (
@@ -294,7 +294,7 @@ def _best_rate(settings: Settings, results: Sequence[Result]) -> float:
 
 
 def _within(scale: Scale, fit: CurveFit, part: float) -> tuple[float, float]:
-    """The stretch around the best whose fitted values exceed it by less than `part` of the objective."""
+    """The stretch around the answer whose fitted values exceed its own by less than `part` of the objective."""
     margin = fit.noise * part / GOOD
     if scale.logarithmic and scale.unit:
         margin = math.log1p(part) / scale.unit
