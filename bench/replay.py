@@ -1,7 +1,7 @@
 """Searches replayed on tables of trainings made before: what the constants of the fit do to its intervals.
 
     python bench/replay.py                                            # three searches of each small task
-    python bench/replay.py --part check                               # of those that chose no constants
+    python bench/replay.py --part check                               # of those that chose no shapes
     python bench/replay.py --set NOISE_GROWTH=0.4 --set FLOOR=0.3     # with other constants of curve_fit.py
     python bench/replay.py --blind                                    # as if no validation batches told the noise
     python bench/replay.py digits diabetes --repeats 24               # on the truths' tables
@@ -53,7 +53,8 @@ MEASURED, MEASURED_SPREAD = 0.87, 0.25
 HELD = 0.88
 """The part of the searches that a stretch of all intervals is to hold, so that constants can be compared by width."""
 CHECKED = 104
-"""Small tasks from this number on had no say in the constants."""
+"""Small tasks from this number on had no say in the shape of curves and noise, only in how far the answer and the
+interval go by it (`MEASURED_*`, `INTERVAL`)."""
 WITHIN = (0.5, 0.3)
 """Decades that the best rate of a small task must keep from the ends of its grid."""
 SHALLOW, UNKNOWN = 0.004, 0.09

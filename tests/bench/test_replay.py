@@ -5,27 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import json
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from lrkit.search import curve_fit
+from lrkit.search import curve_fit, fitting
 from lrkit.search.curve_fit import CurveFit
 from lrkit.search.trials import Proposal
-
-BENCH = Path(__file__).parents[2] / "bench"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def bench_folder():
-    """Benches are scripts: their own folder comes first on the path, as when one is run."""
-    sys.path.insert(0, str(BENCH))
-    yield
-    sys.path.remove(str(BENCH))
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +25,15 @@ def small(bench_folder):
 @pytest.fixture(scope="module")
 def replaying(bench_folder):
     return importlib.import_module("replay")
+
+
+@pytest.fixture(autouse=True)
+def the_fit_is_put_back(monkeypatch):
+    """A bench sets constants and the noise of the process that it has to itself."""
+    monkeypatch.setattr(curve_fit, "FLOOR", curve_fit.FLOOR)
+    monkeypatch.setattr(fitting, "measured_noise", fitting.measured_noise)
+    yield
+    fitting._fitted.cache_clear()
 
 
 FIT = CurveFit(*(np.zeros(1) for _ in range(4)), best=0, outside=0, low=0, high=0, noise=0, drift=0)
@@ -93,7 +91,7 @@ def test_a_table_has_every_seed_and_rate_around_the_best(small, drawn, replaying
     assert found["steps"] == 60
     assert all(np.shape(found[name]) == (small.SEEDS, len(found["rates"])) for name in small.TABLES)
     path = tmp_path / "3.json"
-    path.write_text(small.json.dumps(found))
+    path.write_text(json.dumps(found))
     known = replaying.Table.load("3", path, small=True)
     proposal = Proposal(found["rates"][4], 0, 0, replaying.STEPS)
     assert known.result(proposal, 7).objective == pytest.approx(found["full"][7][4])
@@ -103,19 +101,13 @@ def test_a_table_has_every_seed_and_rate_around_the_best(small, drawn, replaying
 
 
 @pytest.mark.parametrize("blind", [False, True])
-def test_searches_replayed_on_a_truth_find_its_best_rate(replaying, monkeypatch, blind):
-    monkeypatch.setattr(
-        replaying.fitting, "measured_noise", replaying.fitting.measured_noise
-    )  # put back after
+def test_searches_replayed_on_a_truth_find_its_best_rate(replaying, blind):
     found = [replaying.replay(("mnist1d", number, blind)) for number in range(4)]
     assert all(abs(search["error"]) < 0.4 and search["width"] < 1.5 for search in found)
     assert len({search["error"] for search in found}) > 1
 
 
-def test_what_hides_the_noise_changes_the_intervals(replaying, monkeypatch):
-    monkeypatch.setattr(
-        replaying.fitting, "measured_noise", replaying.fitting.measured_noise
-    )  # put back after
+def test_what_hides_the_noise_changes_the_intervals(replaying):
     seen, blind = (replaying.replay(("mnist1d", 0, hidden)) for hidden in (False, True))
     assert seen["width"] != blind["width"]
 
@@ -135,7 +127,7 @@ def test_the_summary_counts_what_is_held_and_stretches_the_median_width(replayin
     assert told["error, rms"] == pytest.approx(0.1)
 
 
-def test_other_constants_are_those_of_the_fit(replaying, monkeypatch):
+def test_other_constants_are_those_of_the_fit(replaying):
     name, value = replaying.constant("FLOOR=0.31")
     assert (name, value) == ("FLOOR", 0.31)
     with pytest.raises(argparse.ArgumentTypeError, match="NOTHING is no constant"):
@@ -143,13 +135,8 @@ def test_other_constants_are_those_of_the_fit(replaying, monkeypatch):
     with pytest.raises(ValueError, match="malformed"):
         replaying.constant("FLOOR=steep")
     assert replaying.constant("DEPTHS=(0.5, 1.0)") == ("DEPTHS", (0.5, 1.0))
-    monkeypatch.setattr(curve_fit, "FLOOR", curve_fit.FLOOR)  # put back after
-    monkeypatch.setattr(replaying.fitting, "measured_noise", replaying.fitting.measured_noise)
     usual = replaying.replay(("mnist1d", 0, False))
-    try:
-        replaying.use({"FLOOR": 0.6})
-        other = replaying.replay(("mnist1d", 0, False))
-    finally:
-        replaying.fitting._fitted.cache_clear()
+    replaying.use({"FLOOR": 0.6})
+    other = replaying.replay(("mnist1d", 0, False))
     assert math.isfinite(other["width"])
     assert other["width"] != usual["width"]

@@ -17,14 +17,6 @@ from hypothesis import strategies as st
 BENCH = Path(__file__).parents[2] / "bench"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def bench_folder():
-    """Benches are scripts: their own folder comes first on the path, as when one is run."""
-    sys.path.insert(0, str(BENCH))
-    yield
-    sys.path.remove(str(BENCH))
-
-
 @pytest.fixture(scope="module")
 def judgement(bench_folder):
     return importlib.import_module("rivals.judgement")

@@ -50,7 +50,7 @@ of the model, what holds the best rate of real tasks nine times in ten (docs/mea
 # In units of the fit and in decades. What they rest on, and what they do to the intervals: docs/search.md.
 DEPTHS = (0.2, 0.5, 1.0, 2.0)
 DEPTH_CENTRE, DEPTH_SPREAD = 1.2, 1.0
-FLOOR = 0.2
+FLOOR = 0.25
 STEEPER = (0.7, 1.4)
 PLACE_STEP, PLACE_MARGIN = 0.08, 0.3
 BENDS, BEND_LENGTH = (0.2, 0.6), 0.6
@@ -89,10 +89,9 @@ class CurveFit:
 
     `best` is the mean of that: it lies closer to the best rate, and costs less, than where the mean curve is
     lowest; an end of what was tried where most of the curves are lowest there. It is moved by `outside` decades to
-    where an answer is allowed. `low` and `high`
-    hold the lowest point with 90 % probability, model error included; `noise` is the sd between seeds at the best
-    rate; `drift` is by how many decades the lowest point lies lower at full length than at a third of it (what the
-    fit holds most likely on average; 0 without short trials).
+    where an answer is allowed. `low` and `high` hold the lowest point with 90 % probability, model error included;
+    `noise` is the sd between seeds at the best rate; `drift` is by how many decades the lowest point lies lower at
+    full length than at a third of it (what the fit holds most likely on average; 0 without short trials).
     """
 
     xs: Floats
