@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -26,10 +26,11 @@ from lrkit.training.batches import Batch, BatchStream, move_to
 from lrkit.training.build import build_model, choose_device, planned_optimizer, scalar_loss
 from lrkit.training.control import observation_intervals, settled_plan
 from lrkit.training.data import resolve_loader, search_split, training_loader
+from lrkit.training.draws import own_draws
 from lrkit.training.measurement import Measurement
 from lrkit.training.metrics import measure
 from lrkit.training.precision import Precision
-from lrkit.training.seeding import derive_seed, seed_everything, seeded
+from lrkit.training.seeding import derive_seed, seed_everything, seeded, unshared
 from lrkit.training.task import Task
 
 __all__ = ["DataPart", "Run", "StepInfo"]
@@ -97,17 +98,20 @@ class Run:
         on_step: Callable[[StepInfo], None] | None = None,
         grad_norms: bool = False,
         deadline: float = math.inf,
+        in_thread: bool = False,
     ) -> None:
         """Train up to update `until` (exclusive), or until the loss is not finite: then `diverged` is set.
 
         With a `deadline`, in seconds of `time.monotonic`, it stops after the first update that ends later.
+        With `in_thread`, several runs can advance at once: the process's generators are left alone, and dropout draws
+        from the run's own (see `own_draws`). The same is trained, unless the task draws random numbers elsewhere.
 
         An update that a grad-scaler skips is tried again on the next batches and does not count. `on_step` is called
         after each update. If it, the task's code or Ctrl-C interrupts, the run stands after the last whole update or
         within the one under way: continue from a saved state, not from here.
         """
         step, skipped = self.step, 0
-        with self._own_rng():
+        with self._own_draws() if in_thread else self._own_rng():
             self.model.train()
             while step < until and not self.diverged:
                 watched = None if on_step is None else (time.perf_counter(), self._rates())
@@ -231,6 +235,14 @@ class Run:
             self._rng = RngState.capture()
             outer.restore()
 
+    @contextmanager
+    def _own_draws(self) -> Iterator[None]:
+        with own_draws(self.model, self._rng.torch_cpu) as draws:
+            try:
+                yield
+            finally:
+                self._rng = replace(self._rng, torch_cpu=draws.state)
+
     def _rates(self) -> tuple[float, ...]:
         """The lr of each group for the next update."""
         rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -239,7 +251,8 @@ class Run:
     def _update(self, *, grad_norms: bool) -> tuple[float, float | None]:
         """One update: the mean loss of its micro-batches, and the gradients' norm where it is wanted or clipped by."""
         self._clear()
-        window = self._stream.window(self.plan.training.accumulate)
+        with unshared():  # data sets are seldom made for threads
+            window = self._stream.window(self.plan.training.accumulate)
         loss = math.fsum([self._backward(batch, len(window)) for batch in window]) / len(window)
         if not math.isfinite(loss):
             self.diverged = True

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
 
 from lrkit.optim.rng import RngState
 
-__all__ = ["derive_seed", "seed_everything", "seeded", "torch_seeded"]
+__all__ = ["derive_seed", "seed_everything", "seeded", "torch_seeded", "unshared"]
+
+_UNSHARED = threading.RLock()
 
 
 def derive_seed(*parts: int) -> int:
@@ -27,26 +30,33 @@ def seed_everything(seed: int) -> None:
     _seed_torch(seed)
 
 
+def unshared() -> AbstractContextManager[object]:
+    """Within, no other thread is: for what the threads of a process share, its generators and a task's data."""
+    return _UNSHARED
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Within, every generator is seeded with `seed`; afterwards each is as it was found."""
-    outer = RngState.capture()
-    try:
-        seed_everything(seed)
-        yield
-    finally:
-        outer.restore()
+    with unshared():
+        outer = RngState.capture()
+        try:
+            seed_everything(seed)
+            yield
+        finally:
+            outer.restore()
 
 
 @contextmanager
 def torch_seeded(seed: int) -> Iterator[None]:
     """As `seeded`, for what draws from torch's generator of the CPU alone: a tenth of the time."""
-    outer = torch.get_rng_state()
-    try:
-        torch.default_generator.manual_seed(seed)
-        yield
-    finally:
-        torch.set_rng_state(outer)
+    with unshared():
+        outer = torch.get_rng_state()
+        try:
+            torch.default_generator.manual_seed(seed)
+            yield
+        finally:
+            torch.set_rng_state(outer)
 
 
 def _seed_torch(seed: int) -> None:
