@@ -28,6 +28,7 @@ from lrkit.search.methods.registry import chosen_method, usual_trainings
 from lrkit.search.result import Search, conclude
 from lrkit.search.setting import apply_values, check_space, corners
 from lrkit.search.shared_study import SharedStudy, study_name
+from lrkit.search.side_by_side import SideBySide, settled_lanes
 from lrkit.search.space import Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.states import FileStates
@@ -131,7 +132,12 @@ def search_lr(
             bracket = _bracket(range_test, reporter)
         budget = limits.budget - (0 if range_test is None else range_test.steps)
         search = _settings(work, budget, bracket, untrained, varied)
-        trainer = routed(Trainer(task, plan, seed, device, reporter), study, choosing, search)
+        trainer = Trainer(task, plan, seed, device, reporter)
+        lanes = None if ray or workers != 1 else settled_lanes(trainer, study, choosing, search)
+        trainer, route = routed(
+            trainer, study, choosing, search, plain_seconds=None if lanes is None else lanes.seconds
+        )
+        side_by_side = 1 if lanes is None or route != "loop" else lanes.count
         spent = sum(result.cost for result in study.results())
         if spent > budget:
             stop = SPENT
@@ -145,7 +151,7 @@ def search_lr(
                 search,
                 study,
                 states,
-                stack.enter_context(_executor(trainer, workers, ray)),
+                stack.enter_context(_executor(trainer, workers, ray, side_by_side)),
                 deadline=deadline,
                 reporter=reporter,
                 curves=None if folder is None else LossCurves(folder / "curves.bin"),
@@ -159,7 +165,7 @@ def search_lr(
         objective_name=task.objective,
         range_test=range_test,
         seconds=before,
-        route="loop" if trainer.route is None else trainer.route.name,
+        route=route if side_by_side == 1 else "side by side",
     )
 
 
@@ -220,8 +226,8 @@ def _study(
 
 
 @contextmanager
-def _executor(trainer: Trainer, workers: int, ray: bool | str) -> Iterator[Executor]:
-    """What trains: this process, others, or Ray; ended with the search."""
+def _executor(trainer: Trainer, workers: int, ray: bool | str, lanes: int) -> Iterator[Executor]:
+    """What trains: this process, by itself or in threads, others, or Ray; ended with the search."""
     if ray:
         from lrkit.search.workers import RayExecutor
 
@@ -230,6 +236,8 @@ def _executor(trainer: Trainer, workers: int, ray: bool | str) -> Iterator[Execu
         from lrkit.search.workers import PoolExecutor
 
         executor = PoolExecutor(trainer, workers=workers)
+    elif lanes > 1:
+        executor = SideBySide(trainer, lanes=lanes)
     else:
         executor = trainer
     with closing(executor):

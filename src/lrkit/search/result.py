@@ -72,7 +72,8 @@ class Search:
     best_by_steps: the best rate of the first seed's trials at each length, in updates: whether it still moves.
     best_by_seed: the best rate of each seed among those it was trained with to the end: how far luck moves it.
     drift: decades by which three times the length moves the best rate down, by the fit.
-    route: how trials of one batch were trained: "loop", one after the other, or stacked (see Population).
+    route: how trials of one batch were trained: "loop", one after the other; "side by side", two at a time in threads;
+        or stacked (see Population).
     status: "settled"; "not settled" where the best rate still moves with the length of training or may lie
         beyond what was tried; "could not tell" where the trials do not tell the rates apart. `reason` says
         why. `ended_by`: what ended the search, its "method", or "budget" or "time", of which more would go on.

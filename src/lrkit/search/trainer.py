@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -17,6 +17,8 @@ from lrkit.search.states import States
 from lrkit.search.study import Study
 from lrkit.search.trials import Proposal, Result, Settings, Stop, Values
 from lrkit.training import SILENT, Measurement, MemberPlan, Population, Reporter, Route, Run, StepInfo, Task
+from lrkit.training.population.route import RouteName
+from lrkit.training.seeding import unshared
 
 __all__ = ["SharedGraphs", "Trainer", "routed"]
 
@@ -81,8 +83,14 @@ class Trainer:
         task = dataclasses.replace(self.task, seed=self.task.seed + seed - self.seed)
         return apply_values(task, self.plan, values)
 
-    def population(self, proposals: Sequence[Proposal], *, expected_steps: int | None = None) -> Population:
-        """The population of proposals that are alike but for their lrs."""
+    def population(
+        self,
+        proposals: Sequence[Proposal],
+        *,
+        expected_steps: int | None = None,
+        plain_seconds: float | None = None,
+    ) -> Population:
+        """The population of proposals that are alike but for their lrs; see `Population` for the rest."""
         first = proposals[0]
         task, plan = self.setting(first.seed, first.values)
         members = [MemberPlan(plan.with_lr(p.lr), p.seed) for p in proposals]
@@ -90,23 +98,47 @@ class Trainer:
         if like is not None:
             return Population(task, members, device=self.device, like=like)
         population = Population(
-            task, members, device=self.device, route=self.route, expected_steps=expected_steps
+            task,
+            members,
+            device=self.device,
+            route=self.route,
+            expected_steps=expected_steps,
+            plain_seconds=plain_seconds,
         )
         self.graphs.keep(first.values, population)
         return population
 
-    def _alone(self, proposal: Proposal, known: dict[str, Any] | None, states: States) -> Result:
+    def plain(
+        self,
+        proposal: Proposal,
+        known: dict[str, Any] | None,
+        *,
+        on_step: Callable[[StepInfo], None],
+        in_thread: bool = False,
+    ) -> tuple[Result, dict[str, Any] | None]:
+        """Train one proposal as a Run, from its state where one is known: what came of it, and the state to go on from,
+        None where it does not. See `Run.advance` for `in_thread`.
+        """
         started = time.perf_counter()
-        task, plan = self.setting(proposal.seed, proposal.values)
-        run = Run(task, plan.with_lr(proposal.lr), seed=proposal.seed, data="search", device=self.device)
+        run = self.begun(proposal)
         if known is not None:
             run.load_state_dict(known)
-        run.advance(self._updates(proposal.stop, plan), on_step=self._on_step)
+        run.advance(self._updates(proposal.stop, run.plan), on_step=on_step, in_thread=in_thread)
         found = UNMEASURED if run.diverged else run.measure("validation")
         seconds = time.perf_counter() - started
-        result = self._result(proposal, plan, run.losses, found, seconds=seconds)
-        if self._goes_on(result):
-            states.save(proposal.key, run.state_dict())
+        result = self._result(proposal, run.plan, run.losses, found, seconds=seconds)
+        return result, run.state_dict() if self._goes_on(result) else None
+
+    def begun(self, proposal: Proposal) -> Run:
+        """The Run of a proposal before its first update."""
+        with unshared():
+            task, plan = self.setting(proposal.seed, proposal.values)
+            return Run(task, plan.with_lr(proposal.lr), seed=proposal.seed, data="search", device=self.device)
+
+    def _alone(self, proposal: Proposal, known: dict[str, Any] | None, states: States) -> Result:
+        result, state = self.plain(proposal, known, on_step=self._on_step)
+        if state is not None:
+            states.save(proposal.key, state)
         return result
 
     def _together(
@@ -180,8 +212,19 @@ class Trainer:
         self.reporter.advance(1, loss=info.loss, lr=max(info.lr))
 
 
-def routed(trainer: Trainer, study: Study, method: Method, settings: Settings) -> Trainer:
-    """`trainer` with the route that serves its batches best: timed before the first of them, and kept for good."""
+def routed(
+    trainer: Trainer,
+    study: Study,
+    method: Method,
+    settings: Settings,
+    *,
+    plain_seconds: float | None = None,
+) -> tuple[Trainer, RouteName]:
+    """`trainer` with the route that serves its batches best, and its name: timed before the first of them, and kept for
+    good.
+
+    plain_seconds: what an update takes in plain runs, where those are trained several at a time.
+    """
 
     def choose() -> dict[str, Any]:
         first = method.next_trials(settings, ())
@@ -192,9 +235,11 @@ def routed(trainer: Trainer, study: Study, method: Method, settings: Settings) -
         )
         if len(together) < 2:
             return Route(name="loop", reason="trials begin one at a time").to_dict()
-        return trainer.population(together, expected_steps=settings.budget).route.to_dict()
+        population = trainer.population(together, expected_steps=settings.budget, plain_seconds=plain_seconds)
+        return population.route.to_dict()
 
-    return dataclasses.replace(trainer, route=Route.from_dict(study.once("route", choose)))
+    route = Route.from_dict(study.once("route", choose))
+    return dataclasses.replace(trainer, route=route), route.name
 
 
 def _company(proposal: Proposal, known: dict[str, Any] | None) -> tuple[object, ...]:

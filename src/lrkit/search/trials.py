@@ -61,13 +61,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Train the rate `lr` under `seed` from update `start` (0: afresh) up to, not including, update `stop`."""
+    """Train the rate `lr` under `seed` from update `start` (0: afresh) up to, not including, update `stop`.
+
+    odd: the last of an odd number that a method asks for at once: where trials go in pairs, it has all threads.
+    """
 
     lr: float
     seed: int
     start: int
     stop: int
     values: Values = ()
+    odd: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> TrialKey:

@@ -53,6 +53,8 @@ def batch_at_hand(results: Sequence[Result], next_batch: NextBatch) -> AtHand | 
         batch = next_batch(done)
         if isinstance(batch, Stop):
             return batch
+        if len(batch) % 2:
+            batch = (*batch[:-1], replace(batch[-1], odd=True))
         found = [_outcome(proposal, reached, burst) for proposal in batch]
         left = tuple(p for p, result in zip(batch, found, strict=True) if result is None)
         if left or not batch:

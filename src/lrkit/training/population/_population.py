@@ -47,6 +47,7 @@ class Population:
         taken over, so that a search pays for them once.
     expected_steps: member-steps that will be trained in all, where pruning will leave fewer than all to the end;
         a graph is traced or compiled only where that saves more than it costs.
+    plain_seconds: what an update of a plain run takes, for who trains several of those at a time; measured without it.
 
     Raises PlanError where the members cannot be in one lockstep, TaskError where the task's data cannot serve them,
     or for a `route` or `like` that is another task's.
@@ -62,6 +63,7 @@ class Population:
         route: RouteName | Route | None = None,
         like: Population | None = None,
         expected_steps: int | None = None,
+        plain_seconds: float | None = None,
     ) -> None:
         self.task, self.members, self.data = task, check_members(members), data
         self._setup = Setup(task, self.members, data, choose_device(device or task.device))
@@ -69,7 +71,8 @@ class Population:
             raise TaskError(f"route={route!r}{did_you_mean(str(route), get_args(RouteName))}")
         if like is not None:
             self._check_like(like, route)
-        self._wanted, self._like, self._expected_steps = route, like, expected_steps
+        self._wanted, self._like = route, like
+        self._expected_steps, self._plain_seconds = expected_steps, plain_seconds
         self._engine: Stack | Loop | None = None
         self._graphs: Graphs = []
         self._torn = False
@@ -229,7 +232,11 @@ class Population:
         expected = steps if self._expected_steps is None else self._expected_steps
         with _vmap_hushed():
             return choose_route(
-                self._setup, wanted=self._wanted, expected_steps=expected, graphs=self._graphs
+                self._setup,
+                wanted=self._wanted,
+                expected_steps=expected,
+                graphs=self._graphs,
+                plain_seconds=self._plain_seconds,
             )
 
     def _built(self, route: Route) -> Stack | Loop:

@@ -10,6 +10,7 @@ import math
 import os
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -55,11 +56,19 @@ _TIMED_STEPS = 5
 _LONG_TIMING = 0.2  # seconds: two steps that take as long tell enough
 
 
-def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int, graphs: Graphs) -> Route:
+def choose_route(
+    setup: Setup,
+    *,
+    wanted: RouteName | None,
+    expected_steps: int,
+    graphs: Graphs,
+    plain_seconds: float | None = None,
+) -> Route:
     """Check on the first steps that a stack is what runs side by side are, time the routes, and take the fastest.
 
     wanted: this route whatever its time, if it can be taken at all. expected_steps: member-steps that will be trained.
-    graphs: those that are made for the timing are added to it.
+    graphs: those that are made for the timing are added to it. plain_seconds: what an update takes in plain runs, where
+    that is not to be measured here.
     """
     if wanted == "loop":
         return Route(name="loop", reason="asked for")
@@ -74,6 +83,8 @@ def choose_route(setup: Setup, *, wanted: RouteName | None, expected_steps: int,
     try:
         low, high = _extremes(setup)
         scouted = scout(setup, low, expected_steps=expected_steps)
+        if plain_seconds is not None:
+            scouted = replace(scouted, seconds=plain_seconds)
         hope = _worth(setup, scouted, expected_steps, scouted.seconds)
         spent = _trying_first(setup, scouted, {low, high})
         if wanted is None and (hope < _LEAST_SAVING or spent > _SHARE_OF_HOPE * hope):

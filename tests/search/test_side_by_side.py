@@ -1,0 +1,311 @@
+"""Trials in threads of this process: the same trainings as one after the other, bit for bit, or none at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.data import DataLoader
+
+from lrkit.search import search_lr
+from lrkit.search.methods.batches import AtHand, batch_at_hand
+from lrkit.search.side_by_side import SideBySide, measured_lanes
+from lrkit.search.states import FileStates
+from lrkit.search.trainer import Trainer
+from lrkit.search.trials import Proposal, Result, Stop
+from lrkit.training import default_plan
+from toys import blobs, fingerprint, small_net, toy_task
+
+STEPS = 24
+RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+ENOUGH = 10_000
+
+
+class Notes:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.notes: list[str] = []
+
+    def stage(self, name: str, total: int) -> None: ...
+
+    def advance(self, steps: int, *, loss: float, lr: float) -> None:
+        self.updates += steps
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def close(self) -> None: ...
+
+
+class FunctionalDropout(nn.Module):
+    """Draws in its own forward: from the generator of the process, which threads share."""
+
+    def __init__(self, first: int = 0) -> None:
+        super().__init__()
+        self.net, self.first, self.calls = small_net(dropout=0.0), first, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        drawn = self.training and self.calls > self.first
+        return nn.functional.dropout(self.net(x), 0.2) if drawn else self.net(x)
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    assert torch.get_num_threads() == 2, "given back"
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lrkit-lane")]
+    torch.set_num_threads(before)
+
+
+def trainer(**changes) -> Trainer:
+    task = toy_task(**changes)
+    return Trainer(task, default_plan(task), seed=0, reporter=Notes())
+
+
+def asked(start: int = 0, stop: int = STEPS) -> list[Proposal]:
+    """One proposal for each of five rates, the last of them the odd one."""
+    return [Proposal(lr, 0, start, stop, odd=lr == RATES[-1]) for lr in RATES]
+
+
+def comparable(results) -> dict[float, Result]:
+    """By rate, without what the clock says."""
+    return {result.lr: dataclasses.replace(result, seconds=0.0) for result in results}
+
+
+def one_by_one(trainer: Trainer, proposals, states: FileStates) -> dict[float, Result]:
+    """The plain runs, on as many threads as each has in pairs: rounding depends on it."""
+    found = []
+    for proposal in proposals:
+        torch.set_num_threads(2 if proposal.odd else 1)
+        found += trainer.run([proposal], states)
+    torch.set_num_threads(2)
+    return comparable(found)
+
+
+def test_they_end_as_one_after_the_other_bit_for_bit(tmp_path):
+    states = FileStates(tmp_path / "apart")
+    first = one_by_one(trainer(), asked(stop=8), states)
+    both, beside = SideBySide(trainer(), lanes=2), FileStates(tmp_path / "beside")
+    before = fingerprint(torch.get_rng_state(), torch.tensor(np.random.get_state()[1].astype(np.int64)))
+    assert comparable(both.run(asked(stop=8), beside)) == first
+    for proposal in asked(stop=8):
+        one, two = states.load(proposal.key), beside.load(proposal.key)
+        assert one is not None
+        assert two is not None
+        assert fingerprint(one) == fingerprint(two), "a state can be continued by either"
+    assert comparable(both.run(asked(8), beside)) == one_by_one(trainer(), asked(8), states)
+    assert before == fingerprint(
+        torch.get_rng_state(), torch.tensor(np.random.get_state()[1].astype(np.int64))
+    )
+    assert both._trainer.reporter.updates == len(RATES) * STEPS
+    assert both._trainer.reporter.notes == []
+
+
+def test_two_are_under_way_at_once_and_the_odd_one_has_all_threads(tmp_path):
+    there, alone = [], []
+    meeting = threading.Barrier(2)
+
+    def loss(model, batch):
+        name = threading.current_thread().name
+        if name.startswith("lrkit-lane"):
+            there.append((name, torch.get_num_threads()))
+            if len(there) <= 2:
+                meeting.wait(timeout=30)  # breaks, and fails the test, where they come one after the other
+        else:
+            alone.append(torch.get_num_threads())
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    found = list(SideBySide(trainer(loss=loss), lanes=2).run(asked(), FileStates(tmp_path)))
+    assert len(found) == len(RATES)
+    assert found[-1].lr == RATES[-1]
+    assert {threads for _, threads in there} == {1}
+    assert set(alone) == {2}
+
+
+def test_who_draws_late_is_trained_one_after_the_other(tmp_path):
+    """Nothing is drawn in the updates that are looked at; then it is."""
+    late = {"model": lambda: FunctionalDropout(first=12)}
+    apart = comparable(trainer(**late).run(asked(), FileStates(tmp_path / "a")))
+    both = SideBySide(trainer(**late), lanes=2)
+    state = torch.get_rng_state()
+    assert comparable(both.run(asked(), FileStates(tmp_path / "b"))) == apart
+    assert torch.equal(torch.get_rng_state(), state)
+    (note,) = both._trainer.reporter.notes
+    assert "drawn random numbers" in note
+    assert comparable(both.run(asked(), FileStates(tmp_path / "c"))) == apart
+    assert len(both._trainer.reporter.notes) == 1, "once found out, it is not tried again"
+
+
+def test_what_fails_ends_the_one_beside_it(tmp_path):
+    def loss(model, batch):
+        found = nn.functional.cross_entropy(model(batch[0]), batch[1])
+        if threading.current_thread().name.endswith("_1"):
+            time.sleep(0.02)
+            raise ValueError("bad batch")
+        return found
+
+    both = SideBySide(trainer(loss=loss, steps=50_000), lanes=2)
+    with pytest.raises(ValueError, match="bad batch"):
+        list(both.run(asked(stop=50_000), FileStates(tmp_path)))
+    assert both._trainer.reporter.updates < 50_000, "nobody waits for what is given up"
+
+
+def test_closed_early_it_gives_up_what_is_under_way(tmp_path):
+    both = SideBySide(trainer(steps=50_000), lanes=2)
+    first, *others = asked(stop=50_000)
+    running = both.run([dataclasses.replace(first, stop=8), *others], FileStates(tmp_path))
+    assert next(running).lr == first.lr
+    running.close()
+    assert both._trainer.reporter.updates < 50_000
+
+
+def test_after_the_deadline_nothing_further_is_begun(tmp_path):
+    both = SideBySide(trainer(), lanes=2)
+    assert list(both.run(asked(), FileStates(tmp_path), deadline=time.monotonic())) == []
+
+
+def test_a_trial_that_diverges_is_a_result(tmp_path):
+    proposals = [Proposal(1e-3, 0, 0, STEPS), Proposal(1e30, 0, 0, STEPS)]
+    fragile = {"model": lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))}
+    found = comparable(SideBySide(trainer(**fragile), lanes=2).run(proposals, FileStates(tmp_path / "a")))
+    apart = one_by_one(trainer(**fragile), proposals, FileStates(tmp_path / "b"))
+    assert found[1e30].diverged
+    assert found.keys() == apart.keys()
+    assert found[1e-3] == apart[1e-3]
+    assert found[1e30].losses[:-1] == apart[1e30].losses[:-1]
+
+
+class Recomputed(nn.Module):
+    """Its dropout draws twice, and is to draw the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.last = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5)), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(checkpoint(self.net, x, use_reentrant=False))
+
+
+class Jittered(torch.utils.data.Dataset):
+    """A random transform, as image data have."""
+
+    def __init__(self) -> None:
+        self._plain = blobs()
+
+    def __len__(self) -> int:
+        return len(self._plain)
+
+    def __getitem__(self, index: int):
+        sample, label = self._plain[index]
+        return sample + 0.1 * random.gauss(0, 1), label
+
+
+def afraid_of_threads(model, batch):
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("created in another thread")
+    return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+class OnePlace:
+    """A loader that keeps its own place."""
+
+    def __init__(self) -> None:
+        self._loader = DataLoader(blobs(), batch_size=8)
+
+    def __iter__(self):
+        return iter(self._loader)
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        del state
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": FunctionalDropout}, "outside of torch's dropout modules"),
+        ({"train": DataLoader(Jittered(), batch_size=8)}, "outside of torch's dropout modules"),
+        ({"model": Recomputed}, "do not train as one does|outside of"),  # as its threads happen to meet
+        ({"loss": afraid_of_threads}, "two at a time fail: RuntimeError: created in another thread"),
+        ({"train": OnePlace(), "validation": DataLoader(blobs(), batch_size=8)}, "keep a single place"),
+        ({"train": DataLoader(blobs(), batch_size=8, num_workers=1)}, "processes of its own"),
+        ({"steps": 5}, "too little to train"),
+    ],
+)
+def test_what_threads_would_train_otherwise_is_told_before(changes, reason):
+    state = torch.get_rng_state()
+    lanes = measured_lanes(trainer(**changes), asked(), expected_steps=ENOUGH)
+    assert lanes.count == 1
+    assert re.search(reason, lanes.reason)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_there_is_nothing_to_measure_without_threads_or_company():
+    assert (
+        measured_lanes(trainer(), asked()[:1], expected_steps=ENOUGH).reason == "trials begin one at a time"
+    )
+    assert "too little" in measured_lanes(trainer(), asked(), expected_steps=100).reason
+    torch.set_num_threads(1)
+    alone = measured_lanes(trainer(), asked(), expected_steps=ENOUGH)
+    torch.set_num_threads(2)
+    assert (alone.count, alone.reason) == (1, "torch has one thread")
+
+
+def test_what_is_measured_says_what_it_found():
+    lanes = measured_lanes(trainer(), asked(), expected_steps=ENOUGH)
+    assert "ms an update in turns" in lanes.reason
+    assert (lanes.seconds is None) == (lanes.count == 1)
+
+
+def test_a_study_keeps_to_the_lanes_it_began_with(tmp_path):
+    """And its answer is that of trials one after the other, to rounding."""
+    task = toy_task(steps=60, model=lambda: nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)))
+    arguments = {"bracket": (1e-3, 3e-1), "seed": 3}
+    alone = search_lr(task, out=tmp_path / "a", **arguments)
+    search_lr(task, out=tmp_path / "b", seconds=0.0, **arguments)
+    pinned = {"count": 2, "reason": "as it was", "seconds": 1e-4}
+    with sqlite3.connect(tmp_path / "b" / "study.db") as connection:
+        kept = json.loads(
+            connection.execute("select content from documents where name = 'lanes'").fetchone()[0]
+        )
+        assert kept["count"] == 1
+        assert kept["reason"]
+        connection.execute("update documents set content = ? where name = 'lanes'", (json.dumps(pinned),))
+    connection.close()
+    beside = search_lr(task, out=tmp_path / "b", **arguments)
+    assert beside.route == "side by side"
+    assert alone.route == "loop"
+    assert [(t.lr, t.seed, t.steps) for t in beside.trials] == [(t.lr, t.seed, t.steps) for t in alone.trials]
+    assert beside.lr == pytest.approx(alone.lr, rel=0.01)
+    assert beside.interval == pytest.approx(alone.interval, rel=0.01)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 7])
+def test_the_odd_one_of_a_batch_is_the_same_however_much_of_it_is_done(count):
+    batch = tuple(Proposal(10.0 ** -(i + 1), 0, 0, STEPS) for i in range(count))
+    done: tuple[Result, ...] = ()
+    while isinstance(at_hand := batch_at_hand(done, lambda known: Stop("all") if known else batch), AtHand):
+        assert [p.odd for p in at_hand.batch] == [False] * (count - 1) + [count % 2 == 1]
+        assert at_hand.left == batch[len(done) :], "the same proposals, odd or not"
+        assert [p.odd for p in at_hand.left] == [p.odd for p in at_hand.batch[len(done) :]]
+        lr = at_hand.left[0].lr
+        done += (Result(lr, 0, STEPS, 1.0, diverged=False, cost=STEPS, seconds=0.0),)
+    assert len(done) == count
