@@ -34,7 +34,8 @@ from truth import Truth
 from lrkit.errors import StudyError
 from lrkit.files import make_folder
 from lrkit.plot import save_figure
-from lrkit.training import default_plan
+from lrkit.training import advised_threads, default_plan
+from lrkit.training.threads import is_dispatch_bound
 
 FIRST_REPEAT = 1000
 # The first optimizer of a process imports torch._dynamo, for seconds: no way is to pay for that.
@@ -48,11 +49,9 @@ def main() -> None:
     truths = {name: Truth.load(name) for name in asked.tasks}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
-    with context.Pool(
-        asked.jobs, initializer=torch.set_num_threads, initargs=(asked.threads,), maxtasksperchild=1
-    ) as pool:
+    with context.Pool(asked.jobs, maxtasksperchild=1) as pool:
         for name in asked.tasks:
-            jobs = [(name, asked.data, way, seed) for way, seed in answers_asked(asked)]
+            jobs = [(name, asked.data, way, seed, asked.threads) for way, seed in answers_asked(asked)]
             found = []
             for row in pool.imap(answer, jobs, chunksize=1):
                 found.append(row)
@@ -63,7 +62,8 @@ def main() -> None:
             judged = judge_task(found, truths[name], steps)
             tasks[name] = {"steps": steps, "best": truths[name].best, "ways": judged}
             if "lrkit" in judged:
-                tasks[name]["bars"] = bars(judged, truths[name])
+                dispatch_bound = is_dispatch_bound(bench_task(name, asked.data))
+                tasks[name]["bars"] = bars(judged, truths[name], dispatch_bound=dispatch_bound)
             print(told(name, tasks[name], found), flush=True)
             summary = {"tasks": tasks, "intervals": intervals(rows, truths), "rows": rows}
             written = write_report("search", summary, asked.out)
@@ -85,7 +85,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="bench/out by default")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
-    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument(
+        "--threads", type=int, help="of each process; as many as `lrkit search` takes for the task by default"
+    )
     asked = parser.parse_args()
     without = [name for name in asked.tasks if name in DATA and asked.data is None]
     if without:
@@ -110,10 +112,11 @@ def answers_asked(asked: argparse.Namespace) -> list[tuple[str, int]]:
     ]
 
 
-def answer(job: tuple[str, Path | None, str, int]) -> dict[str, Any]:
+def answer(job: tuple[str, Path | None, str, int, int | None]) -> dict[str, Any]:
     """One row: what a way answers to one repeat, in this process."""
-    name, data, way, seed = job
+    name, data, way, seed, threads = job
     task = bench_task(name, data, seed=seed)
+    torch.set_num_threads(threads or advised_threads(task))
     started = time.perf_counter()
     outcome = WAYS[way](task, seed)
     return {

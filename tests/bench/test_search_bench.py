@@ -110,7 +110,7 @@ def test_the_bars_are_met_at_the_best_rate_and_missed_a_decade_away(judgement, t
         rows += [row("grid", seed, lr=truth.best, steps=3200, seconds=9.0) for seed in range(3)]
         for other in rows:
             other["told"] |= {"seconds": 10.0} if other["way"] == "grid" else {}
-        return judgement.bars(judgement.judge_task(rows, truth, 100), truth)
+        return judgement.bars(judgement.judge_task(rows, truth, 100), truth, dispatch_bound=True)
 
     met, missed = judged(truth.best, 800), judged(truth.best / 10, 801)
     assert met["median_met"]
@@ -127,7 +127,18 @@ def test_the_bars_are_met_at_the_best_rate_and_missed_a_decade_away(judgement, t
 def test_a_cheaper_way_that_is_better_is_named(judgement, truth):
     rows = [row("lrkit", seed, lr=1e-3 * (1 + 0.1 * seed)) for seed in range(5)]
     rows += [row("default", seed, lr=1e-2, steps=0) for seed in range(5)]
-    assert judgement.bars(judgement.judge_task(rows, truth, 100), truth)["beaten_by"] == ["default"]
+    judged = judgement.judge_task(rows, truth, 100)
+    assert judgement.bars(judged, truth, dispatch_bound=True)["beaten_by"] == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("grid_seconds", "dispatch_bound", "bar"),
+    [(29, True, 0.3), (29, False, 0.3), (31, True, 0.2), (180, True, 0.1), (1800, False, 0.2)],
+)
+def test_the_bar_for_time_goes_by_the_length_of_the_grid_and_by_what_takes_it(
+    judgement, grid_seconds, dispatch_bound, bar
+):
+    assert judgement.wall_bar(grid_seconds, dispatch_bound=dispatch_bound) == bar
 
 
 def test_an_interval_that_could_not_tell_is_a_miss(judgement, truth):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lrkit.training import advised_threads
+from lrkit.training.threads import is_dispatch_bound
 from toys import fingerprint, random_states, toy_task
 
 
@@ -33,3 +34,9 @@ def test_a_small_update_gets_one_thread_and_a_large_one_all(two_threads):
 def test_one_thread_stays_one():
     assert torch.get_num_threads() == 1
     assert advised_threads(toy_task(model=wide_net)) == 1
+
+
+def test_what_an_update_is_bound_by_is_told_whatever_the_threads():
+    torch.set_num_threads(1)
+    assert is_dispatch_bound(toy_task())
+    assert not is_dispatch_bound(toy_task(model=wide_net))

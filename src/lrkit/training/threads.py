@@ -13,7 +13,7 @@ from lrkit.training.data import search_split
 from lrkit.training.seeding import derive_seed, seeded
 from lrkit.training.task import Task
 
-__all__ = ["advised_threads", "usable_cores"]
+__all__ = ["advised_threads", "is_dispatch_bound", "usable_cores"]
 
 # Below this many operations an update is dispatch, not arithmetic: one core does 2e10 to 1e11 of them a second, and
 # an update takes 2e-4 to 4e-4 seconds before the first.
@@ -25,9 +25,14 @@ def advised_threads(task: Task) -> int:
 
     The operations are counted, not timed: the same task gets the same number on every run, and with it the same bits.
     """
-    device = choose_device(task.device)
-    if device.type != "cpu" or torch.get_num_threads() == 1:
+    if choose_device(task.device).type != "cpu" or torch.get_num_threads() == 1:
         return torch.get_num_threads()
+    return 1 if is_dispatch_bound(task) else torch.get_num_threads()
+
+
+def is_dispatch_bound(task: Task) -> bool:
+    """Whether an update of `task` has under 3e7 operations: asking for them takes longer than they do."""
+    device = choose_device(task.device)
     member = build_member(task, seed=task.seed, lr=1e-3, device=device)
     batch = move_to(next(BatchStream(search_split(task).train, seed=derive_seed(task.seed, 2))), device)
     counter = FlopCounterMode(display=False)
@@ -35,8 +40,8 @@ def advised_threads(task: Task) -> int:
         with seeded(derive_seed(task.seed, 1)), counter:
             task.loss(member.model, batch).backward()  # type: ignore[no-untyped-call]  # Tensor.backward
     except RuntimeError:  # a compiled model cannot be counted, and is worth all threads
-        return torch.get_num_threads()
-    return 1 if counter.get_total_flops() < _WORTH_SHARING else torch.get_num_threads()
+        return False
+    return counter.get_total_flops() < _WORTH_SHARING
 
 
 def usable_cores() -> int:
