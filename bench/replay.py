@@ -2,7 +2,7 @@
 
     python bench/replay.py                                            # three searches of each small task
     python bench/replay.py --part check                               # of those that chose no shapes
-    python bench/replay.py --set NOISE_GROWTH=0.4 --set FLOOR=0.3     # with other constants of curve_fit.py
+    python bench/replay.py --set NOISE_GROWTH=0.4 --set KEPT=4        # with other constants of fit or method
     python bench/replay.py --blind                                    # as if no validation batches told the noise
     python bench/replay.py digits diabetes --repeats 24               # on the truths' tables
 
@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from _report import table, write_report
@@ -35,6 +36,7 @@ from truth import PARTS, Truth, best_error
 
 from lrkit.search import curve_fit, fitting
 from lrkit.search.curve_fit import CurveFit, Point, difference_noise
+from lrkit.search.methods import auto
 from lrkit.search.methods.auto import ASIDE, AUTO
 from lrkit.search.scale import Scale
 from lrkit.search.scatter import LEAST_NOISE
@@ -131,10 +133,15 @@ def table_of(name: str) -> Table:
     return Table.load(name, TRUTHS / f"{name}.json", small=False)
 
 
+def owner_of(name: str) -> ModuleType | None:
+    """The module of that constant: the method's or the fit's, None where neither has it."""
+    return next((module for module in (auto, curve_fit) if hasattr(module, name)), None)
+
+
 def use(constants: dict[str, object]) -> None:
-    """Fit with these constants, in this process, from now on."""
+    """Search and fit with these constants, in this process, from now on."""
     for name, value in constants.items():
-        setattr(curve_fit, name, value)
+        setattr(owner_of(name), name, value)
     fitting._fitted.cache_clear()
 
 
@@ -192,8 +199,10 @@ def summary(searches: list[dict]) -> dict[str, float]:
 
 def constant(text: str) -> tuple[str, object]:
     name, _, value = text.partition("=")
-    if not name.isupper() or not hasattr(curve_fit, name):
-        raise argparse.ArgumentTypeError(f"{name} is no constant of lrkit/search/curve_fit.py")
+    if not name.isupper() or owner_of(name) is None:
+        raise argparse.ArgumentTypeError(
+            f"{name} is no constant of curve_fit.py or methods/auto.py in lrkit/search"
+        )
     return name, ast.literal_eval(value)
 
 

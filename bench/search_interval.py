@@ -5,6 +5,7 @@
     python bench/search_interval.py digits --budget 4
     python bench/search_interval.py mnist-cnn --repeats 8 --data DATA --append    # to those measured before
     python bench/search_interval.py --repeats 0 --append                          # those, by the truth of today
+    python bench/search_interval.py --repeats 24 --first 3000                     # by seeds that no constant has seen
 
 The best rate is that of bench/truth/<task>.json. A seed draws the held-out part, the weights and the batch order, there
 as in the repeats, which take other seeds: so an interval must also cover what the choice of 287 samples does.
@@ -29,7 +30,6 @@ from truth import Truth
 from lrkit.search import search_lr
 from lrkit.training import default_plan
 
-FIRST_REPEAT = 1000
 NAME = "search_interval"
 
 
@@ -39,6 +39,7 @@ def main() -> None:
     )
     parser.add_argument("tasks", nargs="*", default=[name for name in TASKS if name not in DATA])
     parser.add_argument("--repeats", type=int, default=40, help="searches of each task")
+    parser.add_argument("--first", type=int, default=1000, help="seed of the first search")
     parser.add_argument("--budget", type=float, default=8.0, help="in trainings")
     parser.add_argument("--data", type=Path, help="folder with mnist/ and tinyshakespeare.txt")
     parser.add_argument(
@@ -57,7 +58,7 @@ def measure_intervals(pool, names: list[str], asked: argparse.Namespace) -> None
     searches = json.loads((OUT / f"{NAME}.json").read_text())["searches"] if asked.append else []
     truths = {name: Truth.load(name) for name in dict.fromkeys([*(s["task"] for s in searches), *names])}
     known = {(s["task"], s["seed"], s["budget"]) for s in searches}
-    jobs = [(n, asked.data, FIRST_REPEAT + i, asked.budget) for n in names for i in range(asked.repeats)]
+    jobs = [(n, asked.data, asked.first + i, asked.budget) for n in names for i in range(asked.repeats)]
     wanted = [job for job in jobs if (job[0], job[2], job[3]) not in known]
     if not searches and not wanted:
         raise SystemExit("no searches: --repeats 0 judges again those that --append finds")
