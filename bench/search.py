@@ -3,7 +3,7 @@
     python bench/search.py digits diabetes mnist1d --repeats 10 --searches 24
     python bench/search.py mnist --data DATA --repeats 3 --ways lrkit grid default optuna
 
-A repeat is a seed of 1000 or more that draws the held-out part, the weights and the batch order. Every way
+A repeat is a seed, of 1000 or more, that draws the held-out part, the weights and the batch order. Every way
 (bench/rivals) answers it in a process of its own, begun by a fork once everything is imported; the clock runs from the
 call to the answer, compiling included. What an answer is worth says bench/truth/<task>.json, made with other seeds.
 Steps and time are shares of 32 full trainings, the 32-rate, 1-seed grid; one that would take more than a minute of
@@ -37,7 +37,6 @@ from lrkit.plot import save_figure
 from lrkit.training import advised_threads, default_plan
 from lrkit.training.threads import is_dispatch_bound
 
-FIRST_REPEAT = 1000
 # The first optimizer of a process imports torch._dynamo, for seconds: no way is to pay for that.
 IMPORTED = ["torch._dynamo", "optuna", "prodigyopt", "schedulefree", "scipy.stats", "lrkit.search"]
 
@@ -82,6 +81,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder with mnist/ and tinyshakespeare.txt")
     parser.add_argument("--repeats", type=int, default=10, help="of every way")
     parser.add_argument("--searches", type=int, default=0, help="repeats of lrkit, where that is more")
+    parser.add_argument("--first", type=int, default=1000, help="seed of the first repeat")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="bench/out by default")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
@@ -105,7 +105,7 @@ def answers_asked(asked: argparse.Namespace) -> list[tuple[str, int]]:
     """(way, seed) of one task, repeat by repeat, so that the ways share whatever else the machine does."""
     last = max(asked.repeats, asked.searches)
     return [
-        (way, FIRST_REPEAT + i)
+        (way, asked.first + i)
         for i in range(last)
         for way in asked.ways
         if i < asked.repeats or way == "lrkit"
