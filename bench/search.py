@@ -34,6 +34,7 @@ from truth import Truth
 from lrkit.errors import StudyError
 from lrkit.files import make_folder
 from lrkit.plot import save_figure
+from lrkit.search.methods.auto import MOST_SEEDS
 from lrkit.training import advised_threads, default_plan
 from lrkit.training.threads import is_dispatch_bound
 
@@ -105,7 +106,7 @@ def answers_asked(asked: argparse.Namespace) -> list[tuple[str, int]]:
     """(way, seed) of one task, repeat by repeat, so that the ways share whatever else the machine does."""
     last = max(asked.repeats, asked.searches)
     return [
-        (way, asked.first + i)
+        (way, asked.first + MOST_SEEDS * i)
         for i in range(last)
         for way in asked.ways
         if i < asked.repeats or way == "lrkit"

@@ -8,7 +8,8 @@
     python bench/search_interval.py --repeats 24 --first 3000                     # by seeds that no constant has seen
 
 The best rate is that of bench/truth/<task>.json. A seed draws the held-out part, the weights and the batch order, there
-as in the repeats, which take other seeds: so an interval must also cover what the choice of 287 samples does.
+as in the repeats, which take other seeds, and so far apart that no two share one: so an interval must also cover what the
+choice of 287 samples does.
 `bench/search.py` measures the same at the default budget, beside what it costs and beside other ways.
 """
 
@@ -28,6 +29,7 @@ from tasks import DATA, TASKS, bench_task
 from truth import Truth
 
 from lrkit.search import search_lr
+from lrkit.search.methods.auto import MOST_SEEDS
 from lrkit.training import default_plan
 
 NAME = "search_interval"
@@ -58,7 +60,11 @@ def measure_intervals(pool, names: list[str], asked: argparse.Namespace) -> None
     searches = json.loads((OUT / f"{NAME}.json").read_text())["searches"] if asked.append else []
     truths = {name: Truth.load(name) for name in dict.fromkeys([*(s["task"] for s in searches), *names])}
     known = {(s["task"], s["seed"], s["budget"]) for s in searches}
-    jobs = [(n, asked.data, asked.first + i, asked.budget) for n in names for i in range(asked.repeats)]
+    jobs = [
+        (n, asked.data, asked.first + MOST_SEEDS * i, asked.budget)
+        for n in names
+        for i in range(asked.repeats)
+    ]
     wanted = [job for job in jobs if (job[0], job[2], job[3]) not in known]
     if not searches and not wanted:
         raise SystemExit("no searches: --repeats 0 judges again those that --append finds")
