@@ -8,8 +8,8 @@
     python bench/search_interval.py --repeats 24 --first 3000                     # by seeds that no constant has seen
 
 The best rate is that of bench/truth/<task>.json. A seed draws the held-out part, the weights and the batch order, there
-as in the repeats, which take other seeds, and so far apart that no two share one: so an interval must also cover what the
-choice of 287 samples does.
+as in the repeats, which take other seeds: so an interval must also cover what the choice of 287 samples does. The seeds
+of two repeats lie so far apart that no training is shared.
 `bench/search.py` measures the same at the default budget, beside what it costs and beside other ways.
 """
 
