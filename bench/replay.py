@@ -37,7 +37,7 @@ from truth import PARTS, Truth, best_error
 from lrkit.search import curve_fit, fitting
 from lrkit.search.curve_fit import CurveFit, Point, difference_noise
 from lrkit.search.methods import auto
-from lrkit.search.methods.auto import ASIDE, AUTO
+from lrkit.search.methods.auto import AUTO
 from lrkit.search.scale import Scale
 from lrkit.search.scatter import LEAST_NOISE
 from lrkit.search.trials import Proposal, Result, Settings, Stop
@@ -97,7 +97,9 @@ class Table:
     def noise(self) -> float:
         """The deviation, between seeds, of the log objective's difference across the best rate."""
         best = math.log10(Truth.through(list(10**self.x), self.logs).best)
-        low, high = ([np.interp(best + d, self.x, row) for row in self.logs] for d in (-ASIDE, ASIDE))
+        low, high = (
+            [np.interp(best + d, self.x, row) for row in self.logs] for d in (-auto.ASIDE, auto.ASIDE)
+        )
         return float(np.std(np.subtract(high, low), ddof=1))
 
     def result(self, proposal: Proposal, row: int) -> Result:
@@ -151,7 +153,7 @@ def replay(job: tuple[str, int, bool]) -> dict:
     known = table_of(name)
     draw = np.random.default_rng([1, number, *name.encode()])
     told = MEASURED * known.noise * math.exp(draw.normal() * MEASURED_SPREAD)
-    between = difference_noise(Point(-ASIDE, 0.0, 0, 0.0), Point(ASIDE, 0.0, 0, 0.0), centre=0.0)
+    between = difference_noise(*(Point(d, 0.0, 0, 0.0) for d in (-auto.ASIDE, auto.ASIDE)), centre=0.0)
 
     def noise(_: Sequence[Result], scale: Scale) -> float | None:
         return None if blind else max(LEAST_NOISE, told / max(scale.unit, 1e-9) / between)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import random
-import re
 import sqlite3
 import threading
 import time
@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader
 
 from lrkit.search import search_lr
 from lrkit.search.methods.batches import AtHand, batch_at_hand
-from lrkit.search.side_by_side import SideBySide, measured_lanes
+from lrkit.search.side_by_side import SideBySide, measured_pairing, weighed
 from lrkit.search.states import FileStates
-from lrkit.search.trainer import Trainer
+from lrkit.search.trainer import SharedGraphs, Trainer
 from lrkit.search.trials import Proposal, Result, Stop
 from lrkit.training import default_plan
 from toys import blobs, fingerprint, small_net, toy_task
@@ -30,6 +30,7 @@ from toys import blobs, fingerprint, small_net, toy_task
 STEPS = 24
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 ENOUGH = 10_000
+OUTSIDE = "outside of torch's dropout layers"
 
 
 class Notes:
@@ -67,10 +68,12 @@ class FunctionalDropout(nn.Module):
 def _two_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    yield
-    assert torch.get_num_threads() == 2, "given back"
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lrkit-lane")]
-    torch.set_num_threads(before)
+    try:
+        yield
+        assert torch.get_num_threads() == 2, "given back"
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("lrkit-pair")]
+    finally:
+        torch.set_num_threads(before)
 
 
 def trainer(**changes) -> Trainer:
@@ -101,7 +104,7 @@ def one_by_one(trainer: Trainer, proposals, states: FileStates) -> dict[float, R
 def test_they_end_as_one_after_the_other_bit_for_bit(tmp_path):
     states = FileStates(tmp_path / "apart")
     first = one_by_one(trainer(), asked(stop=8), states)
-    both, beside = SideBySide(trainer(), lanes=2), FileStates(tmp_path / "beside")
+    both, beside = SideBySide(trainer()), FileStates(tmp_path / "beside")
     before = fingerprint(torch.get_rng_state(), torch.tensor(np.random.get_state()[1].astype(np.int64)))
     assert comparable(both.run(asked(stop=8), beside)) == first
     for proposal in asked(stop=8):
@@ -123,7 +126,7 @@ def test_two_are_under_way_at_once_and_the_odd_one_has_all_threads(tmp_path):
 
     def loss(model, batch):
         name = threading.current_thread().name
-        if name.startswith("lrkit-lane"):
+        if name.startswith("lrkit-pair"):
             there.append((name, torch.get_num_threads()))
             if len(there) <= 2:
                 meeting.wait(timeout=30)  # breaks, and fails the test, where they come one after the other
@@ -131,7 +134,7 @@ def test_two_are_under_way_at_once_and_the_odd_one_has_all_threads(tmp_path):
             alone.append(torch.get_num_threads())
         return nn.functional.cross_entropy(model(batch[0]), batch[1])
 
-    found = list(SideBySide(trainer(loss=loss), lanes=2).run(asked(), FileStates(tmp_path)))
+    found = list(SideBySide(trainer(loss=loss)).run(asked(), FileStates(tmp_path)))
     assert len(found) == len(RATES)
     assert found[-1].lr == RATES[-1]
     assert {threads for _, threads in there} == {1}
@@ -142,32 +145,61 @@ def test_who_draws_late_is_trained_one_after_the_other(tmp_path):
     """Nothing is drawn in the updates that are looked at; then it is."""
     late = {"model": lambda: FunctionalDropout(first=12)}
     apart = comparable(trainer(**late).run(asked(), FileStates(tmp_path / "a")))
-    both = SideBySide(trainer(**late), lanes=2)
+    both = SideBySide(trainer(**late))
     state = torch.get_rng_state()
     assert comparable(both.run(asked(), FileStates(tmp_path / "b"))) == apart
     assert torch.equal(torch.get_rng_state(), state)
+    assert both.given_up
     (note,) = both._trainer.reporter.notes
     assert "drawn random numbers" in note
     assert comparable(both.run(asked(), FileStates(tmp_path / "c"))) == apart
     assert len(both._trainer.reporter.notes) == 1, "once found out, it is not tried again"
 
 
-def test_what_fails_ends_the_one_beside_it(tmp_path):
+def test_what_fails_in_threads_alone_is_trained_without(tmp_path):
+    def later_afraid(model, batch):
+        later_afraid.calls += 1
+        return (afraid_of_threads if later_afraid.calls > 30 else calm)(model, batch)
+
+    later_afraid.calls = 0
+    both = SideBySide(trainer(loss=later_afraid))
+    apart = comparable(trainer(loss=calm).run(asked(), FileStates(tmp_path / "a")))
+    assert comparable(both.run(asked(), FileStates(tmp_path / "b"))) == apart
+    assert both.given_up
+
+
+def test_what_fails_everywhere_fails_in_its_own_words(tmp_path):
     def loss(model, batch):
-        found = nn.functional.cross_entropy(model(batch[0]), batch[1])
-        if threading.current_thread().name.endswith("_1"):
-            time.sleep(0.02)
+        found = calm(model, batch)
+        if torch.get_num_threads() == 1 or found < 1.0:
+            torch.rand(1)
             raise ValueError("bad batch")
         return found
 
-    both = SideBySide(trainer(loss=loss, steps=50_000), lanes=2)
+    both, state = SideBySide(trainer(loss=loss, steps=50_000)), torch.get_rng_state()
     with pytest.raises(ValueError, match="bad batch"):
         list(both.run(asked(stop=50_000), FileStates(tmp_path)))
     assert both._trainer.reporter.updates < 50_000, "nobody waits for what is given up"
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_locks_of_the_tasks_own_do_no_harm(tmp_path):
+    """A loss that lets one thread in at a time, while the other one validates."""
+    lock = threading.Lock()
+
+    def loss(model, batch):
+        with lock:
+            return calm(model, batch)
+
+    validation = DataLoader(blobs(2000, seed=9), batch_size=8)
+    found = list(
+        SideBySide(trainer(loss=loss, validation=validation)).run(asked(stop=12), FileStates(tmp_path))
+    )
+    assert len(found) == len(RATES)
 
 
 def test_closed_early_it_gives_up_what_is_under_way(tmp_path):
-    both = SideBySide(trainer(steps=50_000), lanes=2)
+    both = SideBySide(trainer(steps=50_000))
     first, *others = asked(stop=50_000)
     running = both.run([dataclasses.replace(first, stop=8), *others], FileStates(tmp_path))
     assert next(running).lr == first.lr
@@ -176,14 +208,14 @@ def test_closed_early_it_gives_up_what_is_under_way(tmp_path):
 
 
 def test_after_the_deadline_nothing_further_is_begun(tmp_path):
-    both = SideBySide(trainer(), lanes=2)
+    both = SideBySide(trainer())
     assert list(both.run(asked(), FileStates(tmp_path), deadline=time.monotonic())) == []
 
 
 def test_a_trial_that_diverges_is_a_result(tmp_path):
     proposals = [Proposal(1e-3, 0, 0, STEPS), Proposal(1e30, 0, 0, STEPS)]
     fragile = {"model": lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))}
-    found = comparable(SideBySide(trainer(**fragile), lanes=2).run(proposals, FileStates(tmp_path / "a")))
+    found = comparable(SideBySide(trainer(**fragile)).run(proposals, FileStates(tmp_path / "a")))
     apart = one_by_one(trainer(**fragile), proposals, FileStates(tmp_path / "b"))
     assert found[1e30].diverged
     assert found.keys() == apart.keys()
@@ -192,14 +224,14 @@ def test_a_trial_that_diverges_is_a_result(tmp_path):
 
 
 class Recomputed(nn.Module):
-    """Its dropout draws twice, and is to draw the same."""
+    """Sets the process's generator in its backward pass, to draw again what it has drawn."""
 
-    def __init__(self) -> None:
+    def __init__(self, inner: nn.Module) -> None:
         super().__init__()
-        self.net, self.last = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5)), nn.Linear(8, 3)
+        self.first, self.inner, self.last = nn.Dropout(0.2), inner, nn.Linear(8, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(checkpoint(self.net, x, use_reentrant=False))
+        return self.last(checkpoint(self.inner, self.first(x), use_reentrant=False))
 
 
 class Jittered(torch.utils.data.Dataset):
@@ -216,10 +248,21 @@ class Jittered(torch.utils.data.Dataset):
         return sample + 0.1 * random.gauss(0, 1), label
 
 
+def calm(model, batch):
+    return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
 def afraid_of_threads(model, batch):
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("created in another thread")
-    return nn.functional.cross_entropy(model(batch[0]), batch[1])
+    return calm(model, batch)
+
+
+def drawing_forked(model, batch):
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        noise = torch.randn_like(batch[0])
+    return calm(model, [batch[0] + 0.01 * noise, batch[1]])
 
 
 class OnePlace:
@@ -241,38 +284,81 @@ class OnePlace:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model": FunctionalDropout}, "outside of torch's dropout modules"),
-        ({"train": DataLoader(Jittered(), batch_size=8)}, "outside of torch's dropout modules"),
-        ({"model": Recomputed}, "do not train as one does|outside of"),  # as its threads happen to meet
+        ({"model": FunctionalDropout}, OUTSIDE),
+        ({"train": DataLoader(Jittered(), batch_size=8)}, OUTSIDE),
+        ({"model": lambda: Recomputed(nn.Linear(4, 8))}, OUTSIDE),
+        ({"model": lambda: Recomputed(nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5)))}, OUTSIDE),
+        ({"loss": drawing_forked}, OUTSIDE),
+        ({"model": lambda: nn.Sequential(small_net(), nn.AlphaDropout(0.1))}, OUTSIDE),
         ({"loss": afraid_of_threads}, "two at a time fail: RuntimeError: created in another thread"),
         ({"train": OnePlace(), "validation": DataLoader(blobs(), batch_size=8)}, "keep a single place"),
         ({"train": DataLoader(blobs(), batch_size=8, num_workers=1)}, "processes of its own"),
+        ({"validation": DataLoader(blobs(), batch_size=8, num_workers=1)}, "processes of its own"),
         ({"steps": 5}, "too little to train"),
     ],
 )
 def test_what_threads_would_train_otherwise_is_told_before(changes, reason):
     state = torch.get_rng_state()
-    lanes = measured_lanes(trainer(**changes), asked(), expected_steps=ENOUGH)
-    assert lanes.count == 1
-    assert re.search(reason, lanes.reason)
+    pairs = measured_pairing(trainer(**changes), asked(), expected_steps=ENOUGH)
+    assert not pairs.pays
+    assert reason in pairs.reason
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_there_is_nothing_to_measure_without_threads_or_company():
     assert (
-        measured_lanes(trainer(), asked()[:1], expected_steps=ENOUGH).reason == "trials begin one at a time"
+        measured_pairing(trainer(), asked()[:1], expected_steps=ENOUGH).reason == "trials begin one at a time"
     )
-    assert "too little" in measured_lanes(trainer(), asked(), expected_steps=100).reason
+    assert "too little" in measured_pairing(trainer(), asked(), expected_steps=100).reason
     torch.set_num_threads(1)
-    alone = measured_lanes(trainer(), asked(), expected_steps=ENOUGH)
+    alone = measured_pairing(trainer(), asked(), expected_steps=ENOUGH)
     torch.set_num_threads(2)
-    assert (alone.count, alone.reason) == (1, "torch has one thread")
+    assert (alone.pays, alone.reason) == (False, "torch has one thread")
+    plain = trainer()
+    fed_back = dataclasses.replace(plain, plan=default_plan(plain.task, schedule="hold() & plateau()"))
+    assert "feedback" in measured_pairing(fed_back, asked(), expected_steps=ENOUGH).reason
 
 
-def test_what_is_measured_says_what_it_found():
-    lanes = measured_lanes(trainer(), asked(), expected_steps=ENOUGH)
-    assert "ms an update in turns" in lanes.reason
-    assert (lanes.seconds is None) == (lanes.count == 1)
+def test_two_at_a_time_must_be_faster_by_more_than_noise():
+    found = weighed(3e-3, 2e-3)
+    assert (found.pays, found.seconds) == (True, 2e-3)
+    assert found.reason == "3 ms an update in turns, 2 two at a time"
+    assert not weighed(2.2e-3, 2e-3).pays
+    assert weighed(2.2e-3, 2e-3).seconds is None
+    assert not weighed(math.nan, 2e-3).pays
+
+
+def test_factories_that_seed_are_not_taken_for_drawing(tmp_path):
+    def seeding(seed):
+        torch.manual_seed(seed)
+        return DataLoader(blobs(), batch_size=8, shuffle=True)
+
+    seeds = trainer(train=seeding, validation=DataLoader(blobs(seed=8), batch_size=32))
+    state = torch.get_rng_state()
+    assert OUTSIDE not in measured_pairing(seeds, asked(), expected_steps=ENOUGH).reason
+    both = SideBySide(seeds)
+    found = list(both.run([Proposal(1e-3, seed, 0, STEPS) for seed in range(4)], FileStates(tmp_path)))
+    assert len(found) == 4
+    assert not both.given_up
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class Waiting(nn.Module):
+    """Keeps its thread and no core, so that two of them always end sooner than one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            threading.Event().wait(0.002)
+        return self.net(x)
+
+
+def test_a_search_finds_out_by_itself():
+    found = search_lr(toy_task(model=Waiting, steps=130), bracket=(1e-3, 3e-1))
+    assert found.route == "side by side"
 
 
 def test_a_study_keeps_to_the_lanes_it_began_with(tmp_path):
@@ -281,21 +367,33 @@ def test_a_study_keeps_to_the_lanes_it_began_with(tmp_path):
     arguments = {"bracket": (1e-3, 3e-1), "seed": 3}
     alone = search_lr(task, out=tmp_path / "a", **arguments)
     search_lr(task, out=tmp_path / "b", seconds=0.0, **arguments)
-    pinned = {"count": 2, "reason": "as it was", "seconds": 1e-4}
+    pinned = {"pays": True, "reason": "as it was", "seconds": 1e-9}
     with sqlite3.connect(tmp_path / "b" / "study.db") as connection:
-        kept = json.loads(
-            connection.execute("select content from documents where name = 'lanes'").fetchone()[0]
-        )
-        assert kept["count"] == 1
-        assert kept["reason"]
-        connection.execute("update documents set content = ? where name = 'lanes'", (json.dumps(pinned),))
+        (kept,) = connection.execute("select content from documents where name = 'pairs'").fetchone()
+        assert json.loads(kept)["reason"] == "there is too little to train for measuring"
+        connection.execute("update documents set content = ? where name = 'pairs'", (json.dumps(pinned),))
     connection.close()
+    torch.set_num_threads(1)
+    assert search_lr(task, out=tmp_path / "b", seconds=0.0, **arguments).route == "loop", "no thread to share"
+    torch.set_num_threads(2)
     beside = search_lr(task, out=tmp_path / "b", **arguments)
     assert beside.route == "side by side"
     assert alone.route == "loop"
     assert [(t.lr, t.seed, t.steps) for t in beside.trials] == [(t.lr, t.seed, t.steps) for t in alone.trials]
     assert beside.lr == pytest.approx(alone.lr, rel=0.01)
     assert beside.interval == pytest.approx(alone.interval, rel=0.01)
+
+
+def test_a_stack_has_to_be_faster_than_pairs(tmp_path):
+    """What pairs take is what routes are measured against."""
+    work = trainer(model=lambda: nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)))
+    proposals = asked()[:4]
+    slow = work.population(proposals, expected_steps=10**6, plain_seconds=1.0)
+    assert slow.route.name != "loop"
+    quick = dataclasses.replace(work, graphs=SharedGraphs())
+    chosen = quick.population(proposals, expected_steps=10**6, plain_seconds=1e-9)
+    assert chosen.route.name == "loop"
+    assert "too little" in chosen.route.reason
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 7])

@@ -23,7 +23,18 @@ def run(seed: int = 0, **changes) -> Run:
 
 def masked_net() -> nn.Module:
     return nn.Sequential(
-        nn.Linear(4, 8), nn.Dropout1d(0.2), nn.RReLU(), nn.AlphaDropout(0.3), nn.Dropout(0.5), nn.Linear(8, 3)
+        nn.Dropout(0.2),
+        nn.Linear(4, 8),
+        nn.Unflatten(1, (4, 2)),
+        nn.Dropout1d(0.2),
+        nn.Unflatten(2, (2, 1)),
+        nn.Dropout2d(0.1),
+        nn.Unflatten(3, (1, 1)),
+        nn.Dropout3d(0.1),
+        nn.Flatten(),
+        nn.Dropout(0.0),
+        nn.Dropout(0.5, inplace=True),
+        nn.Linear(8, 3),
     )
 
 
@@ -58,21 +69,48 @@ def test_modules_are_as_they_were_afterwards():
     own = nn.Dropout(0.5)
     own.forward = forward = lambda x: x + 1
     model = nn.Sequential(nn.Dropout(0.5), own)
-    with pytest.raises(TypeError), own_draws(model, torch.get_rng_state()):
+    with pytest.raises(AttributeError, match="str"), own_draws(model, torch.get_rng_state()):
         model("no tensor")
     assert "forward" not in model[0].__dict__
     assert own.forward is forward
 
 
-def test_what_fails_within_a_module_leaves_the_generator_alone():
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Dropout, (16, 8)),
+        (nn.Dropout, (0, 8)),
+        (nn.Dropout1d, (16, 8, 4)),
+        (nn.Dropout2d, (16, 8, 4, 4)),
+        (nn.Dropout3d, (4, 8, 2, 2, 2)),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_masks_are_torchs_own(layer, shape, p, dtype):
+    model, batch = layer(p), torch.randn(shape, dtype=dtype)
+    state = torch.Generator().manual_seed(3).get_state()
     outer = torch.get_rng_state()
-    model = nn.Sequential(nn.Dropout(0.5))
-    with own_draws(model, torch.Generator().manual_seed(3).get_state()) as draws:
-        with pytest.raises(TypeError):
-            model("no tensor")
-        drawn = model(torch.ones(64))
+    with own_draws(model, state) as generator:
+        drawn, again = model(batch), model(batch)
+        model.eval()
+        assert torch.equal(model(batch), batch)
+        model.train()
     assert torch.equal(torch.get_rng_state(), outer)
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        assert torch.equal(drawn, nn.functional.dropout(torch.ones(64), 0.5))
-        assert torch.equal(draws.state, torch.get_rng_state())
+        assert torch.equal(drawn, model(batch))
+        assert torch.equal(again, model(batch))
+        assert torch.equal(generator.get_state(), torch.get_rng_state())
+
+
+def test_what_a_layer_takes_in_another_way_stays_torchs():
+    """Without a batch, features are counted from the front: torch's own forward draws, from the process's generator."""
+    outer = torch.get_rng_state()
+    with torch.random.fork_rng(), own_draws(nn.Sequential(nn.Dropout1d(0.5)), outer) as generator:
+        assert torch.equal(generator.get_state(), outer)
+    layer = nn.Dropout1d(0.5)
+    with torch.random.fork_rng(), own_draws(layer, outer) as generator:
+        layer(torch.randn(8, 4))
+        assert torch.equal(generator.get_state(), outer)
+        assert not torch.equal(torch.get_rng_state(), outer)

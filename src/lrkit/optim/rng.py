@@ -56,7 +56,7 @@ class RngState:
                     torch.cuda.set_rng_state(state, device)
         if self.mps is not None and torch.backends.mps.is_available():
             torch.mps.set_rng_state(self.mps)
-        torch.set_rng_state(self.torch_cpu)
+        torch.default_generator.set_state(self.torch_cpu)
 
     def to_dict(self) -> dict[str, Any]:
         """Tensors and plain data, which `torch.load(weights_only=True)` reads back."""

@@ -28,7 +28,7 @@ from lrkit.search.methods.registry import chosen_method, usual_trainings
 from lrkit.search.result import Search, conclude
 from lrkit.search.setting import apply_values, check_space, corners
 from lrkit.search.shared_study import SharedStudy, study_name
-from lrkit.search.side_by_side import SideBySide, settled_lanes
+from lrkit.search.side_by_side import SideBySide, settled_pairing
 from lrkit.search.space import Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.states import FileStates
@@ -133,11 +133,13 @@ def search_lr(
         budget = limits.budget - (0 if range_test is None else range_test.steps)
         search = _settings(work, budget, bracket, untrained, varied)
         trainer = Trainer(task, plan, seed, device, reporter)
-        lanes = None if ray or workers != 1 else settled_lanes(trainer, study, choosing, search)
+        alone = not ray and workers == 1 and storage is None
+        pairs = settled_pairing(trainer, study, choosing, search) if alone else None
         trainer, route = routed(
-            trainer, study, choosing, search, plain_seconds=None if lanes is None else lanes.seconds
+            trainer, study, choosing, search, plain_seconds=None if pairs is None else pairs.seconds
         )
-        side_by_side = 1 if lanes is None or route != "loop" else lanes.count
+        paired = pairs is not None and pairs.pays and route == "loop"
+        executor = stack.enter_context(_executor(trainer, workers, ray, paired=paired))
         spent = sum(result.cost for result in study.results())
         if spent > budget:
             stop = SPENT
@@ -151,7 +153,7 @@ def search_lr(
                 search,
                 study,
                 states,
-                stack.enter_context(_executor(trainer, workers, ray, side_by_side)),
+                executor,
                 deadline=deadline,
                 reporter=reporter,
                 curves=None if folder is None else LossCurves(folder / "curves.bin"),
@@ -165,7 +167,7 @@ def search_lr(
         objective_name=task.objective,
         range_test=range_test,
         seconds=before,
-        route=route if side_by_side == 1 else "side by side",
+        route="side by side" if isinstance(executor, SideBySide) and not executor.given_up else route,
     )
 
 
@@ -226,7 +228,7 @@ def _study(
 
 
 @contextmanager
-def _executor(trainer: Trainer, workers: int, ray: bool | str, lanes: int) -> Iterator[Executor]:
+def _executor(trainer: Trainer, workers: int, ray: bool | str, *, paired: bool) -> Iterator[Executor]:
     """What trains: this process, by itself or in threads, others, or Ray; ended with the search."""
     if ray:
         from lrkit.search.workers import RayExecutor
@@ -236,8 +238,8 @@ def _executor(trainer: Trainer, workers: int, ray: bool | str, lanes: int) -> It
         from lrkit.search.workers import PoolExecutor
 
         executor = PoolExecutor(trainer, workers=workers)
-    elif lanes > 1:
-        executor = SideBySide(trainer, lanes=lanes)
+    elif paired:
+        executor = SideBySide(trainer)
     else:
         executor = trainer
     with closing(executor):

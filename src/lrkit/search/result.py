@@ -78,7 +78,7 @@ class Search:
         beyond what was tried; "could not tell" where the trials do not tell the rates apart. `reason` says
         why. `ended_by`: what ended the search, its "method", or "budget" or "time", of which more would go on.
     seconds: what range test and trials took, those of earlier sessions included; of trials side by side in several
-        processes each counts by itself.
+        processes each counts by itself, two in threads share the time.
     """
 
     lr: float

@@ -1,10 +1,10 @@
-"""Trials side by side in threads of this process: for models that do not stack, and do not fill every core either.
+"""Trials two at a time in threads of this process: for models that do not stack, and do not fill every core either.
 
-Convolutions of small batches leave a second core half idle: two trainings, a core each, end sooner than one after the
-other on both. A thread costs nothing to begin, where a process imports torch for seconds.
+Convolutions of small batches leave a second core half idle: two trainings, half of the cores each, end sooner than one
+after the other on all. A thread costs nothing to begin, where a process imports torch for seconds.
 
 Threads share what a process has once: its data, which one thread at a time reads, and its random generators, so that a
-task whose training draws from them in another way than torch's dropout modules is not trained like this. Whether it is
+task whose training draws from them in another way than torch's dropout layers is not trained like this. Whether it is
 the same training, and pays, is seen before the first trial.
 """
 
@@ -15,11 +15,11 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -36,30 +36,27 @@ from lrkit.search.trials import Proposal, Result, Settings, Stop
 from lrkit.training import Run, StepInfo, choose_device, search_split
 from lrkit.training.population.generators import are_equal, same
 from lrkit.training.population.lanes import check_loaders
-from lrkit.training.seeding import unshared
+from lrkit.training.seeding import seeded, unshared
 
-__all__ = ["Lanes", "SideBySide", "measured_lanes", "settled_lanes"]
+__all__ = ["Pairing", "SideBySide", "measured_pairing", "settled_pairing", "weighed"]
 
-LANES = 2
-"""Trials at a time: batches of a search are small, and of more trials one would often be left to wait for."""
 WORTHWHILE = 1.15
 """How much faster two at a time must be: what the timing's noise decides, the next search decides otherwise."""
 UNTIMED, TIMED = 2, 14
 """Updates of each Run before it is timed, and then."""
-LEAST_STEPS = 30 * LANES * (UNTIMED + TIMED)
+LEAST_STEPS = 60 * (UNTIMED + TIMED)
 """Updates of a search that is worth measuring for."""
-DRAWN = "training has drawn random numbers, which it did not in its first updates: one trial after the other from here"
 ALIKE = 1e-3
 """Relative difference between losses that rounding may make in so few updates."""
+TOLD_EVERY = 0.1
+"""Seconds between news to the reporter."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
-    """How many trials are trained at a time, and why, in words for the user; the seconds of an update then, where it is
-    more than one.
-    """
+class Pairing:
+    """Whether trials are trained two at a time, and why, in words for the user; the seconds of an update then."""
 
-    count: int
+    pays: bool
     reason: str
     seconds: float | None = None
 
@@ -68,178 +65,240 @@ class Lanes:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> Lanes:
+    def from_dict(cls, saved: Mapping[str, Any]) -> Pairing:
         """What `to_dict` gave."""
         return cls(**saved)
 
 
 class SideBySide:
-    """An executor (see `Executor`) that trains `lanes` trials of `trainer` at a time, in threads.
+    """An executor (see `Executor`) that trains trials of `trainer` two at a time, in threads.
 
-    Each has its part of torch's threads whoever is beside it, so that a trial's numbers do not depend on what is done
-    already; the odd one of a batch comes last and has them all. A task that draws random numbers all the same is found
-    out at the end of a trial: that trial and those beside it are then trained anew, and everything from there on, one
-    after the other.
+    Each has half of torch's threads, also when nobody is beside it, so that its numbers do not depend on what is done
+    already; the odd one of a batch comes last and has them all. A trial that draws random numbers all the same, or
+    fails, is trained again without threads, and so is everything from there on: `given_up` is true then.
     """
 
-    def __init__(self, trainer: Trainer, *, lanes: int) -> None:
+    def __init__(self, trainer: Trainer) -> None:
+        self.given_up = False
         self._trainer = trainer
-        self._lanes = lanes
-        self._drawn = False
-        self._given_up = threading.Event()
-        self._telling = threading.Lock()
+        self._abandoned = threading.Event()
+        self._news: SimpleQueue[tuple[float, float]] = SimpleQueue()
 
     def run(
         self, proposals: Sequence[Proposal], states: States, *, deadline: float = math.inf
     ) -> Generator[Result]:
         """The results as they come; see `Executor`."""
         left = list(proposals)
-        paired = [] if self._drawn else [proposal for proposal in left if not proposal.odd]
-        for proposal, result in self._at_a_time(paired, states, deadline):
-            left.remove(proposal)
-            yield result
+        if not self.given_up:
+            paired = [proposal for proposal in left if not proposal.odd]
+            with closing(self._in_pairs(paired, states, deadline)) as found:
+                for proposal, result in found:
+                    left.remove(proposal)
+                    yield result
         yield from self._trainer.run(left, states, deadline=deadline)
 
     def close(self) -> None:
         """Nothing runs when `run` does not."""
 
-    def _at_a_time(
+    def _in_pairs(
         self, proposals: Sequence[Proposal], states: States, deadline: float
     ) -> Generator[tuple[Proposal, Result]]:
-        """Proposals and their results, until all are done or something was drawn."""
+        """Proposals and their results, until all are done or it is given up."""
         if not proposals:
             return
-        self._given_up.clear()
-        before = RngState.capture()
-        try:
-            with _divided_threads(self._lanes) as pool:
-                yield from self._in_threads(pool, proposals, states, deadline, before)
-        finally:
-            if self._drawn:
-                before.restore()
-
-    def _in_threads(
-        self,
-        pool: ThreadPoolExecutor,
-        proposals: Sequence[Proposal],
-        states: States,
-        deadline: float,
-        before: RngState,
-    ) -> Generator[tuple[Proposal, Result]]:
         waiting, running = deque(proposals), dict[Future[Any], Proposal]()
-        share = min(self._lanes, len(proposals))  # of the time that passes while they are trained
-        try:
+        share = min(2, len(proposals))  # of the time that passes while they are trained
+        before = RngState.capture()
+        with ExitStack() as stack:
+            stack.callback(before.restore)
+            pool = stack.enter_context(_halved_threads())
+            self._abandoned.clear()
+            stack.callback(self._abandoned.set)
             while True:
-                while waiting and len(running) < self._lanes and time.monotonic() < deadline:
+                while waiting and len(running) < 2 and time.monotonic() < deadline:
                     proposal = waiting.popleft()
                     known = states.load(proposal.key) if proposal.start else None
                     running[pool.submit(self._train, proposal, known)] = proposal
                 if not running:
                     return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                done = wait(running, timeout=TOLD_EVERY, return_when=FIRST_COMPLETED).done
+                self._tell()
+                for future in done:
                     proposal = running.pop(future)
+                    if isinstance(future.exception(), Exception):
+                        self._give_up("training failed in a thread")
+                        return
                     result, state = future.result()
-                    with unshared():
-                        self._drawn = not are_equal(before, RngState.capture())
-                    if self._drawn:
-                        self._trainer.reporter.note(DRAWN)
+                    if _have_moved(before):
+                        self._give_up("training has drawn random numbers that threads share")
                         return
                     if state is not None:
                         states.save(proposal.key, state)
                     yield proposal, replace(result, seconds=result.seconds / share)
-        finally:
-            self._given_up.set()
 
     def _train(
         self, proposal: Proposal, known: dict[str, Any] | None
     ) -> tuple[Result, dict[str, Any] | None]:
         def on_step(info: StepInfo) -> None:
-            if self._given_up.is_set():
-                raise _GivenUp
-            with self._telling:
-                self._trainer.reporter.advance(1, loss=info.loss, lr=max(info.lr))
+            if self._abandoned.is_set():
+                raise _Abandoned
+            self._news.put((info.loss, max(info.lr)))
 
         return self._trainer.plain(proposal, known, on_step=on_step, in_thread=True)
 
+    def _tell(self) -> None:
+        """Tell the reporter what the threads have done: it may be no affair of theirs, a widget for one."""
+        updates = 0
+        while True:
+            try:
+                loss, lr = self._news.get_nowait()
+            except Empty:
+                break
+            updates += 1
+        if updates:
+            self._trainer.reporter.advance(updates, loss=loss, lr=lr)
 
-class _GivenUp(Exception):
+    def _give_up(self, reason: str) -> None:
+        self.given_up = True
+        self._trainer.reporter.note(
+            f"{reason}, which its first updates did not show: from here one trial at a time"
+        )
+
+
+class _Abandoned(Exception):
     """Ends a training whose result nobody waits for any more."""
 
 
-def settled_lanes(trainer: Trainer, study: Study, method: Method, settings: Settings) -> Lanes:
-    """How many plain runs at a time serve `trainer` best: measured before the first of them, and kept for good."""
+def settled_pairing(trainer: Trainer, study: Study, method: Method, settings: Settings) -> Pairing:
+    """Whether plain runs in pairs serve `trainer` better: measured before the first of them, and kept for good.
+
+    What stands against it in this process, be it one thread, is asked at each start.
+    """
 
     def choose() -> dict[str, Any]:
         first = method.next_trials(settings, ())
         proposals = () if isinstance(first, Stop) else first
-        return measured_lanes(trainer, proposals, expected_steps=settings.budget).to_dict()
+        return measured_pairing(trainer, proposals, expected_steps=settings.budget).to_dict()
 
-    return Lanes.from_dict(study.once("lanes", choose))
+    known = Pairing.from_dict(study.once("pairs", choose))
+    obstacle = _obstacle(trainer) if known.pays else None
+    return known if obstacle is None else Pairing(False, obstacle)
 
 
-def measured_lanes(trainer: Trainer, first: Sequence[Proposal], *, expected_steps: int) -> Lanes:
-    """Two lanes where two Runs at a time, on half of the threads each, take updates sooner than on all in turns.
+def measured_pairing(trainer: Trainer, first: Sequence[Proposal], *, expected_steps: int) -> Pairing:
+    """Whether two Runs at a time, on half of the threads each, take updates sooner than on all of them in turns.
 
     first: the first trials of the search, which takes `expected_steps` updates in all.
     """
+    if (obstacle := _obstacle(trainer)) is not None:
+        return Pairing(False, obstacle)
+    if len(first) < 2:
+        return Pairing(False, "trials begin one at a time")
+    if expected_steps < LEAST_STEPS or trainer.plan.horizon.steps < UNTIMED + TIMED:
+        return Pairing(False, "there is too little to train for measuring")
+    before = RngState.capture()
+    try:
+        return _timed(trainer, first[0], before)
+    except Exception as error:  # of the user's code: alone it fails in the same words, if it fails there
+        return Pairing(False, f"two at a time fail: {type(error).__name__}: {error!s:.200}")
+    finally:
+        before.restore()
+
+
+def weighed(in_turns: float, together: float) -> Pairing:
+    """What follows from the seconds of an update of one Run on all threads, and of two at a time on half of them."""
+    told = f"{in_turns * 1e3:.2g} ms an update in turns, {together * 1e3:.2g} two at a time"
+    return Pairing(True, told, together) if in_turns >= WORTHWHILE * together else Pairing(False, told)
+
+
+def _obstacle(trainer: Trainer) -> str | None:
+    """Why trials cannot be trained in threads here, whatever it would save."""
     task = trainer.task
     if choose_device(trainer.device or task.device).type != "cpu":
-        return Lanes(1, "the device is not the CPU")
-    if torch.get_num_threads() < LANES:
-        return Lanes(1, "torch has one thread")
-    if len(first) < LANES:
-        return Lanes(1, "trials begin one at a time")
-    if expected_steps < LEAST_STEPS or trainer.plan.horizon.steps < UNTIMED + TIMED:
-        return Lanes(1, "there is too little to train for measuring")
+        return "the device is not the CPU"
+    if torch.get_num_threads() < 2:
+        return "torch has one thread"
+    if trainer.plan.control:
+        return "feedback validates while it trains, one thread at a time"
     try:
-        check_loaders(task, data="search", turns=LANES)
+        check_loaders(task, data="search", turns=2)
     except TaskError:
-        return Lanes(1, "the training data keep a single place")
-    loader = search_split(task).train
-    if isinstance(loader, DataLoader) and loader.num_workers:
-        return Lanes(1, "the loader has processes of its own")
-    try:
-        return _timed(trainer, first[0])
-    except Exception as error:  # of the user's code: alone it fails in the same words, if it fails there
-        return Lanes(1, f"two at a time fail: {type(error).__name__}: {error!s:.200}")
+        return "the training data keep a single place"
+    with seeded(task.seed):  # a factory of loaders may draw
+        split = search_split(task)
+    if any(
+        isinstance(loader, DataLoader) and loader.num_workers for loader in (split.train, split.validation)
+    ):
+        return "a loader has processes of its own"
+    return None
 
 
-def _timed(trainer: Trainer, proposal: Proposal) -> Lanes:
-    alone, *runs = (trainer.begun(proposal) for _ in range(1 + LANES))
-    in_turns = _seconds(alone, in_thread=False)
-    if alone.diverged:
-        return Lanes(1, "the first updates diverge")
-    before = RngState.capture()
-    with _divided_threads(LANES) as pool:
-        together = statistics.mean(pool.map(partial(_seconds, in_thread=True), runs)) / LANES
-    if not are_equal(before, RngState.capture()):
-        before.restore()
-        return Lanes(1, "training draws random numbers outside of torch's dropout modules")
+def _timed(trainer: Trainer, proposal: Proposal, before: RngState) -> Pairing:
+    alone, *pair = (trainer.begun(proposal) for _ in range(3))
+    with _reseeding() as reseeded:
+        in_turns = _seconds(alone)
+        if alone.diverged:
+            return Pairing(False, "the first updates diverge")
+        meeting = threading.Barrier(2)
+        with _halved_threads() as pool:
+            together = statistics.mean(pool.map(lambda run: _seconds(run, meeting), pair)) / 2
+    if reseeded or _have_moved(before):
+        return Pairing(False, "training draws random numbers outside of torch's dropout layers")
     drawn, losses = alone.state_dict()["rng"], alone.losses
-    for run in runs:
+    for run in pair:
         alike = np.allclose(run.losses, losses, rtol=ALIKE, atol=0.0, equal_nan=True)
         if not (alike and same(run.state_dict()["rng"], drawn)):
-            return Lanes(1, "two at a time do not train as one does")
-    told = f"{in_turns * 1e3:.2g} ms an update in turns, {together * 1e3:.2g} two at a time"
-    if in_turns < WORTHWHILE * together:
-        return Lanes(1, told)
-    return Lanes(LANES, told, together)
+            return Pairing(False, "two at a time do not train as one does")
+    return weighed(in_turns, together)
 
 
-def _seconds(run: Run, *, in_thread: bool) -> float:
+def _seconds(run: Run, meeting: threading.Barrier | None = None) -> float:
     """What an update takes, once the first are done: a quick one, for other work makes some of them slower."""
     taken: list[float] = []
-    run.advance(UNTIMED + TIMED, on_step=lambda info: taken.append(info.seconds), in_thread=in_thread)
+    if meeting is not None:
+        meeting.wait(timeout=60.0)
+    run.advance(
+        UNTIMED + TIMED, on_step=lambda info: taken.append(info.seconds), in_thread=meeting is not None
+    )
     return math.nan if run.diverged else float(np.quantile(taken[UNTIMED:], 0.25))
 
 
+def _have_moved(before: RngState) -> bool:
+    """Whether the process's generators stand elsewhere than `before`, for which no thread may be using them."""
+    with unshared():
+        return not are_equal(before, RngState.capture())
+
+
 @contextmanager
-def _divided_threads(lanes: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads, each with its part of torch's; left, this thread has all of them again."""
-    threads = torch.get_num_threads()
-    part = (max(1, threads // lanes),)
+def _reseeding() -> Iterator[list[str]]:
+    """The functions of torch's that set its generator, if they are called within, as checkpointed layers do: no trace
+    of it is left afterwards, but for what other threads have drawn meanwhile. lrkit calls the generator's own methods.
+    """
+    called: list[str] = []
+
+    def noticed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            called.append(name)
+            return function(*args, **named)
+
+        return call
+
+    found = {name: getattr(torch, name) for name in ("set_rng_state", "manual_seed", "seed")}
     try:
-        with ThreadPoolExecutor(lanes, "lrkit-lane", torch.set_num_threads, part) as pool:
+        for name, function in found.items():
+            setattr(torch, name, noticed(name, function))
+        yield called
+    finally:
+        for name, function in found.items():
+            setattr(torch, name, function)
+
+
+@contextmanager
+def _halved_threads() -> Iterator[ThreadPoolExecutor]:
+    """Two threads with half of torch's threads each; left, this one has all of them again."""
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(2, "lrkit-pair", torch.set_num_threads, (max(1, threads // 2),)) as pool:
             yield pool
     finally:
         torch.set_num_threads(threads)  # some libraries that torch calls have one number for the process

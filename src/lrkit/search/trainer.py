@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from lrkit.optim.rng import RngState
 from lrkit.plan import Plan
 from lrkit.search.methods import Method
 from lrkit.search.setting import apply_values
@@ -130,10 +131,15 @@ class Trainer:
         return result, run.state_dict() if self._goes_on(result) else None
 
     def begun(self, proposal: Proposal) -> Run:
-        """The Run of a proposal before its first update."""
+        """The Run of a proposal before its first update; factories of the task that seed leave no trace."""
         with unshared():
-            task, plan = self.setting(proposal.seed, proposal.values)
-            return Run(task, plan.with_lr(proposal.lr), seed=proposal.seed, data="search", device=self.device)
+            outer = RngState.capture()
+            try:
+                task, plan = self.setting(proposal.seed, proposal.values)
+                plan = plan.with_lr(proposal.lr)
+                return Run(task, plan, seed=proposal.seed, data="search", device=self.device)
+            finally:
+                outer.restore()
 
     def _alone(self, proposal: Proposal, known: dict[str, Any] | None, states: States) -> Result:
         result, state = self.plain(proposal, known, on_step=self._on_step)

@@ -4,57 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from lrkit.training.seeding import unshared
+__all__ = ["own_draws"]
 
-__all__ = ["OwnDraws", "own_draws"]
-
-_DRAWING = (_DropoutNd, nn.RReLU)
-
-
-@dataclass(slots=True)
-class OwnDraws:
-    """The state of torch's CPU generator that the modules draw from and move on."""
-
-    state: Tensor
+# The dimensions of what each takes; of dropout proper, any. A layer for features draws one number for each of them.
+_TAKES: dict[type[nn.Module], int | None] = {
+    nn.Dropout: None,
+    nn.Dropout1d: 3,
+    nn.Dropout2d: 4,
+    nn.Dropout3d: 5,
+}
 
 
 @contextmanager
-def own_draws(model: nn.Module, state: Tensor) -> Iterator[OwnDraws]:
-    """Within, torch's dropout modules (and RReLU) in `model` draw as if the CPU's generator stood at `state`.
+def own_draws(model: nn.Module, state: Tensor) -> Iterator[Generator]:
+    """Within, torch's dropout layers in `model` draw from a generator of their own, which begins at `state`.
 
-    The generator itself stays where it is, for other threads too. What draws in another way, `F.dropout` in a module's
-    own forward or a random transform, still moves it.
+    Their masks are those that torch's own forward would draw if the process's generator stood there. What draws in
+    another way, `F.dropout` in a module's forward or a random transform, still moves that one.
     """
-    draws = OwnDraws(state)
-    modules = [module for module in model.modules() if isinstance(module, _DRAWING)]
-    found = [module.__dict__.get("forward") for module in modules]
-    for module in modules:
-        setattr(module, "forward", _apart(module.forward, draws))  # noqa: B010  # a method, to type checkers
+    generator = Generator()
+    generator.set_state(state)
+    layers = [
+        layer
+        for layer in model.modules()
+        if isinstance(layer, _DropoutNd) and type(layer) in _TAKES and "forward" not in layer.__dict__
+    ]
+    for layer in layers:
+        setattr(layer, "forward", _drawing_from(generator, layer))  # noqa: B010  # a method, to type checkers
     try:
-        yield draws
+        yield generator
     finally:
-        for module, forward in zip(modules, found, strict=True):
-            del module.forward
-            if forward is not None:
-                setattr(module, "forward", forward)  # noqa: B010
+        for layer in layers:
+            del layer.forward
 
 
-def _apart(forward: Callable[..., Any], draws: OwnDraws) -> Callable[..., Any]:
-    def drawn(*args: Any, **named: Any) -> Any:
-        with unshared():
-            outer = torch.get_rng_state()
-            torch.set_rng_state(draws.state)
-            try:
-                return forward(*args, **named)
-            finally:
-                draws.state = torch.get_rng_state()
-                torch.set_rng_state(outer)
+def _drawing_from(generator: Generator, layer: _DropoutNd) -> Callable[[Tensor], Tensor]:
+    plain: Callable[[Tensor], Tensor] = layer.forward
+    dimensions = _TAKES[type(layer)]
 
-    return drawn
+    def forward(input: Tensor) -> Tensor:
+        p = layer.p
+        if not (layer.training and 0.0 < p < 1.0 and dimensions in (None, input.dim())):
+            return plain(input)
+        one = torch.empty_like(input)
+        if dimensions is not None:
+            one = input.new_empty(*input.shape[:2], *[1] * (dimensions - 2))
+        mask = one.bernoulli_(1.0 - p, generator=generator).div_(1.0 - p)
+        return input.mul_(mask) if layer.inplace else input * mask
+
+    return forward

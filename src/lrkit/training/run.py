@@ -103,8 +103,8 @@ class Run:
         """Train up to update `until` (exclusive), or until the loss is not finite: then `diverged` is set.
 
         With a `deadline`, in seconds of `time.monotonic`, it stops after the first update that ends later.
-        With `in_thread`, several runs can advance at once: the process's generators are left alone, and dropout draws
-        from the run's own (see `own_draws`). The same is trained, unless the task draws random numbers elsewhere.
+        With `in_thread`, several runs can advance at once, on the CPU: the process's generators are left alone, and
+        dropout draws from the run's own (see `own_draws`). The same is trained, unless the task draws elsewhere.
 
         An update that a grad-scaler skips is tried again on the next batches and does not count. `on_step` is called
         after each update. If it, the task's code or Ctrl-C interrupts, the run stands after the last whole update or
@@ -237,11 +237,11 @@ class Run:
 
     @contextmanager
     def _own_draws(self) -> Iterator[None]:
-        with own_draws(self.model, self._rng.torch_cpu) as draws:
+        with own_draws(self.model, self._rng.torch_cpu) as generator:
             try:
                 yield
             finally:
-                self._rng = replace(self._rng, torch_cpu=draws.state)
+                self._rng = replace(self._rng, torch_cpu=generator.get_state())
 
     def _rates(self) -> tuple[float, ...]:
         """The lr of each group for the next update."""

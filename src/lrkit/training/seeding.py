@@ -31,7 +31,10 @@ def seed_everything(seed: int) -> None:
 
 
 def unshared() -> AbstractContextManager[object]:
-    """Within, no other thread is: for what the threads of a process share, its generators and a task's data."""
+    """Within is one thread of the process at a time: for what threads share, its generators and a task's data.
+
+    A thread that is within may enter again. Held while a batch is read, a run is made, and a whole validation.
+    """
     return _UNSHARED
 
 
@@ -51,12 +54,12 @@ def seeded(seed: int) -> Iterator[None]:
 def torch_seeded(seed: int) -> Iterator[None]:
     """As `seeded`, for what draws from torch's generator of the CPU alone: a tenth of the time."""
     with unshared():
-        outer = torch.get_rng_state()
+        outer = torch.default_generator.get_state()
         try:
             torch.default_generator.manual_seed(seed)
             yield
         finally:
-            torch.set_rng_state(outer)
+            torch.default_generator.set_state(outer)
 
 
 def _seed_torch(seed: int) -> None:

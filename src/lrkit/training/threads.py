@@ -31,7 +31,10 @@ def advised_threads(task: Task) -> int:
 
 
 def is_dispatch_bound(task: Task) -> bool:
-    """Whether an update of `task` has under 3e7 operations: asking for them takes longer than they do."""
+    """Whether an update of `task` has under 3e7 operations: asking for them takes longer than they do.
+
+    A compiled model is not, as far as can be told: its operations cannot be counted.
+    """
     device = choose_device(task.device)
     member = build_member(task, seed=task.seed, lr=1e-3, device=device)
     batch = move_to(next(BatchStream(search_split(task).train, seed=derive_seed(task.seed, 2))), device)
