@@ -16,6 +16,7 @@ Written are search.json, after each task, and search.png in the folder --out.
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import resource
 import sys
@@ -118,6 +119,7 @@ def answer(job: tuple[str, Path | None, str, int, int | None]) -> dict[str, Any]
     name, data, way, seed, threads = job
     task = bench_task(name, data, seed=seed)
     torch.set_num_threads(threads or advised_threads(task))
+    gc.freeze()  # a collection would copy all that the fork shares, on somebody's time
     started = time.perf_counter()
     outcome = WAYS[way](task, seed)
     return {
