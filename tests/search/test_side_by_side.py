@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -20,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from lrkit.search import search_lr
 from lrkit.search.methods.batches import AtHand, batch_at_hand
-from lrkit.search.side_by_side import SideBySide, measured_pairing, weighed
+from lrkit.search.side_by_side import SideBySide, measured_pairing, pace, weighed
 from lrkit.search.states import FileStates
 from lrkit.search.trainer import SharedGraphs, Trainer
 from lrkit.search.trials import Proposal, Result, Stop
@@ -30,7 +31,7 @@ from toys import blobs, fingerprint, small_net, toy_task
 STEPS = 24
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 ENOUGH = 10_000
-OUTSIDE = "outside of torch's dropout layers"
+OUTSIDE = "outside of torch's dropout"
 
 
 class Notes:
@@ -51,8 +52,8 @@ class Notes:
     def close(self) -> None: ...
 
 
-class FunctionalDropout(nn.Module):
-    """Draws in its own forward: from the generator of the process, which threads share."""
+class Noisy(nn.Module):
+    """Draws from the generator of the process, which threads share, from some update on."""
 
     def __init__(self, first: int = 0) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class FunctionalDropout(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         drawn = self.training and self.calls > self.first
-        return nn.functional.dropout(self.net(x), 0.2) if drawn else self.net(x)
+        return self.net(x + 0.1 * torch.randn_like(x)) if drawn else self.net(x)
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +144,7 @@ def test_two_are_under_way_at_once_and_the_odd_one_has_all_threads(tmp_path):
 
 def test_who_draws_late_is_trained_one_after_the_other(tmp_path):
     """Nothing is drawn in the updates that are looked at; then it is."""
-    late = {"model": lambda: FunctionalDropout(first=12)}
+    late = {"model": lambda: Noisy(first=12)}
     apart = comparable(trainer(**late).run(asked(), FileStates(tmp_path / "a")))
     both = SideBySide(trainer(**late))
     state = torch.get_rng_state()
@@ -170,17 +171,15 @@ def test_what_fails_in_threads_alone_is_trained_without(tmp_path):
 
 def test_what_fails_everywhere_fails_in_its_own_words(tmp_path):
     def loss(model, batch):
-        found = calm(model, batch)
-        if torch.get_num_threads() == 1 or found < 1.0:
-            torch.rand(1)
-            raise ValueError("bad batch")
-        return found
+        torch.rand(1)
+        raise ValueError("bad batch")
 
-    both, state = SideBySide(trainer(loss=loss, steps=50_000)), torch.get_rng_state()
+    both, state = SideBySide(trainer(loss=loss)), torch.get_rng_state()
     with pytest.raises(ValueError, match="bad batch"):
-        list(both.run(asked(stop=50_000), FileStates(tmp_path)))
-    assert both._trainer.reporter.updates < 50_000, "nobody waits for what is given up"
+        list(both.run(asked(), FileStates(tmp_path)))
     assert torch.equal(torch.get_rng_state(), state)
+    (note,) = both._trainer.reporter.notes
+    assert "ValueError: bad batch" in note
 
 
 def test_locks_of_the_tasks_own_do_no_harm(tmp_path):
@@ -199,12 +198,58 @@ def test_locks_of_the_tasks_own_do_no_harm(tmp_path):
 
 
 def test_closed_early_it_gives_up_what_is_under_way(tmp_path):
-    both = SideBySide(trainer(steps=50_000))
+    calls = 0
+
+    def loss(model, batch):
+        nonlocal calls
+        calls += 1
+        return calm(model, batch)
+
+    both = SideBySide(trainer(loss=loss, steps=50_000))
     first, *others = asked(stop=50_000)
     running = both.run([dataclasses.replace(first, stop=8), *others], FileStates(tmp_path))
     assert next(running).lr == first.lr
     running.close()
-    assert both._trainer.reporter.updates < 50_000
+    assert calls < 50_000, "what is given up goes no further"
+
+
+def test_who_sets_the_generators_later_is_found_out(tmp_path):
+    """Layers that are checkpointed from some update on leave no trace in the generators."""
+
+    class Later(Recomputed):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x) if self.calls > 12 else self.last(self.inner(self.first(x)))
+
+    late = {"model": lambda: Later(nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5)))}
+    apart = comparable(trainer(**late).run(asked(), FileStates(tmp_path / "a")))
+    both = SideBySide(trainer(**late))
+    assert comparable(both.run(asked(), FileStates(tmp_path / "b"))) == apart
+    assert both.given_up
+
+
+def test_a_copy_of_the_model_draws_as_any_other(tmp_path):
+    """A teacher that is copied while it trains: in eval mode it drops nothing, in training it draws in its turn."""
+
+    class Taught(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.calls, self.teachers = small_net(dropout=0.5), 0, []
+
+        def forward(self, x):
+            self.calls += self.training
+            if self.calls == 5 and not self.teachers:
+                self.teachers = [copy.deepcopy(self.net).eval(), copy.deepcopy(self.net)]
+            told = [teacher(x).detach() for teacher in self.teachers]
+            return self.net(x) + sum(told) if self.training else self.net(x)
+
+    taught = {"model": Taught}
+    apart = one_by_one(trainer(**taught), asked(), FileStates(tmp_path / "a"))
+    both = SideBySide(trainer(**taught))
+    assert comparable(both.run(asked(), FileStates(tmp_path / "b"))) == apart
+    assert not both.given_up
 
 
 def test_after_the_deadline_nothing_further_is_begun(tmp_path):
@@ -258,6 +303,13 @@ def afraid_of_threads(model, batch):
     return calm(model, batch)
 
 
+def seeding_numpy(model, batch):
+    before = np.random.get_state()
+    np.random.seed(1)
+    np.random.set_state(before)
+    return calm(model, batch)
+
+
 def drawing_forked(model, batch):
     with torch.random.fork_rng():
         torch.manual_seed(5)
@@ -284,12 +336,13 @@ class OnePlace:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model": FunctionalDropout}, OUTSIDE),
+        ({"model": Noisy}, OUTSIDE),
         ({"train": DataLoader(Jittered(), batch_size=8)}, OUTSIDE),
         ({"model": lambda: Recomputed(nn.Linear(4, 8))}, OUTSIDE),
         ({"model": lambda: Recomputed(nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5)))}, OUTSIDE),
         ({"loss": drawing_forked}, OUTSIDE),
         ({"model": lambda: nn.Sequential(small_net(), nn.AlphaDropout(0.1))}, OUTSIDE),
+        ({"loss": seeding_numpy}, OUTSIDE),
         ({"loss": afraid_of_threads}, "two at a time fail: RuntimeError: created in another thread"),
         ({"train": OnePlace(), "validation": DataLoader(blobs(), batch_size=8)}, "keep a single place"),
         ({"train": DataLoader(blobs(), batch_size=8, num_workers=1)}, "processes of its own"),
@@ -341,6 +394,15 @@ def test_factories_that_seed_are_not_taken_for_drawing(tmp_path):
     assert len(found) == 4
     assert not both.given_up
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_pace_is_that_of_both_together():
+    """Two that wait for each other come one soon after the other: what counts is how many come in a while."""
+    together = [0.0, 0.1, 4.0, 4.1, 8.0, 8.1, 12.0, 12.1, 16.0, 16.1]
+    assert pace(together) == pytest.approx(2.0)
+    assert pace([0.0, 1.0, 2.0, 3.0, 4.0, 54.0]) > 1.0
+    assert pace([float(at) for at in range(9)] + [58.0]) == 1.0, "one that was disturbed"
+    assert math.isnan(pace([0.0, 1.0]))
 
 
 class Waiting(nn.Module):

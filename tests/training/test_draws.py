@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 from lrkit.training import Run
 from lrkit.training.draws import own_draws
@@ -50,29 +51,57 @@ def test_stretches_in_and_out_of_threads_train_the_same(in_thread):
     assert torch.equal(torch.get_rng_state(), outer)
 
 
-def test_runs_in_threads_do_not_disturb_each_other():
+@pytest.fixture
+def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_runs_in_threads_do_not_disturb_each_other():
     plain, both = [run(seed) for seed in range(4)], [run(seed) for seed in range(4)]
     for one in plain:
         one.advance(24)
     outer, python = torch.get_rng_state(), random.getstate()
     with ThreadPoolExecutor(4, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(lambda one: one.advance(24, in_thread=True), both))
-    torch.set_num_threads(before)
     assert [fingerprint(one.state_dict()) for one in both] == [fingerprint(one.state_dict()) for one in plain]
     assert torch.equal(torch.get_rng_state(), outer)
     assert random.getstate() == python
 
 
-def test_modules_are_as_they_were_afterwards():
-    own = nn.Dropout(0.5)
-    own.forward = forward = lambda x: x + 1
-    model = nn.Sequential(nn.Dropout(0.5), own)
-    with pytest.raises(AttributeError, match="str"), own_draws(model, torch.get_rng_state()):
-        model("no tensor")
-    assert "forward" not in model[0].__dict__
-    assert own.forward is forward
+def test_torchs_functions_are_as_they_were_afterwards():
+    names = ("dropout", "dropout1d", "dropout2d", "dropout3d")
+    plain = [getattr(functional, name) for name in names]
+    state = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="within"):
+        _fail_within(state)
+    assert [getattr(functional, name) for name in names] == plain
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: _draw_within(state), range(64)))
+    assert [getattr(functional, name) for name in names] == plain
+
+
+def _fail_within(state: torch.Tensor) -> None:
+    with own_draws(state):
+        raise RuntimeError("within")
+
+
+def _draw_within(state: torch.Tensor) -> None:
+    with own_draws(state):
+        functional.dropout(torch.ones(8), 0.5)
+
+
+def test_threads_that_are_not_within_draw_from_the_process():
+    state = torch.Generator().manual_seed(3).get_state()
+    with torch.random.fork_rng(), own_draws(state) as generator, ThreadPoolExecutor(1) as pool:
+        torch.manual_seed(3)
+        there = pool.submit(functional.dropout, torch.ones(64), 0.5).result()
+        assert torch.equal(generator.get_state(), state)
+        assert not torch.equal(torch.get_rng_state(), state)
+        assert torch.equal(functional.dropout(torch.ones(64), 0.5), there)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
@@ -91,7 +120,7 @@ def test_masks_are_torchs_own(layer, shape, p, dtype):
     model, batch = layer(p), torch.randn(shape, dtype=dtype)
     state = torch.Generator().manual_seed(3).get_state()
     outer = torch.get_rng_state()
-    with own_draws(model, state) as generator:
+    with own_draws(state) as generator:
         drawn, again = model(batch), model(batch)
         model.eval()
         assert torch.equal(model(batch), batch)
@@ -104,13 +133,10 @@ def test_masks_are_torchs_own(layer, shape, p, dtype):
         assert torch.equal(generator.get_state(), torch.get_rng_state())
 
 
-def test_what_a_layer_takes_in_another_way_stays_torchs():
-    """Without a batch, features are counted from the front: torch's own forward draws, from the process's generator."""
+def test_what_is_taken_in_another_way_stays_torchs():
+    """Without a batch, features are counted from the front: torch's own function draws from the process's generator."""
     outer = torch.get_rng_state()
-    with torch.random.fork_rng(), own_draws(nn.Sequential(nn.Dropout1d(0.5)), outer) as generator:
-        assert torch.equal(generator.get_state(), outer)
-    layer = nn.Dropout1d(0.5)
-    with torch.random.fork_rng(), own_draws(layer, outer) as generator:
-        layer(torch.randn(8, 4))
+    with torch.random.fork_rng(), own_draws(outer) as generator:
+        nn.Dropout1d(0.5)(torch.randn(8, 4))
         assert torch.equal(generator.get_state(), outer)
         assert not torch.equal(torch.get_rng_state(), outer)

@@ -4,13 +4,15 @@ Convolutions of small batches leave a second core half idle: two trainings, half
 after the other on all. A thread costs nothing to begin, where a process imports torch for seconds.
 
 Threads share what a process has once: its data, which one thread at a time reads, and its random generators, so that a
-task whose training draws from them in another way than torch's dropout layers is not trained like this. Whether it is
+task whose training draws from them in another way than torch's dropout is not trained like this. Whether it is
 the same training, and pays, is seen before the first trial.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import random
 import statistics
 import threading
 import time
@@ -38,7 +40,7 @@ from lrkit.training.population.generators import are_equal, same
 from lrkit.training.population.lanes import check_loaders
 from lrkit.training.seeding import seeded, unshared
 
-__all__ = ["Pairing", "SideBySide", "measured_pairing", "settled_pairing", "weighed"]
+__all__ = ["Pairing", "SideBySide", "measured_pairing", "pace", "settled_pairing", "weighed"]
 
 WORTHWHILE = 1.15
 """How much faster two at a time must be: what the timing's noise decides, the next search decides otherwise."""
@@ -48,8 +50,18 @@ LEAST_STEPS = 60 * (UNTIMED + TIMED)
 """Updates of a search that is worth measuring for."""
 ALIKE = 1e-3
 """Relative difference between losses that rounding may make in so few updates."""
+STRETCH = 4
+"""Updates in the stretches that are timed."""
 TOLD_EVERY = 0.1
 """Seconds between news to the reporter."""
+THREADS = "lrkit-pair"
+SETTERS: dict[Any, tuple[str, ...]] = {
+    torch: ("set_rng_state", "manual_seed", "seed"),
+    torch.random: ("set_rng_state", "manual_seed", "seed"),
+    np.random: ("set_state", "seed"),
+    random: ("setstate", "seed"),
+}
+"""What sets a generator of the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,6 @@ class SideBySide:
     def __init__(self, trainer: Trainer) -> None:
         self.given_up = False
         self._trainer = trainer
-        self._abandoned = threading.Event()
         self._news: SimpleQueue[tuple[float, float]] = SimpleQueue()
 
     def run(
@@ -111,25 +122,25 @@ class SideBySide:
         before = RngState.capture()
         with ExitStack() as stack:
             stack.callback(before.restore)
-            pool = stack.enter_context(_halved_threads())
-            self._abandoned.clear()
-            stack.callback(self._abandoned.set)
+            reseeded = stack.enter_context(_reseeding())
+            pool, abandoned = stack.enter_context(_halved_threads())
             while True:
                 while waiting and len(running) < 2 and time.monotonic() < deadline:
                     proposal = waiting.popleft()
                     known = states.load(proposal.key) if proposal.start else None
-                    running[pool.submit(self._train, proposal, known)] = proposal
+                    running[pool.submit(self._train, proposal, known, abandoned)] = proposal
                 if not running:
                     return
                 done = wait(running, timeout=TOLD_EVERY, return_when=FIRST_COMPLETED).done
                 self._tell()
                 for future in done:
                     proposal = running.pop(future)
-                    if isinstance(future.exception(), Exception):
-                        self._give_up("training failed in a thread")
+                    error = future.exception()
+                    if isinstance(error, Exception):
+                        self._give_up(f"training failed in a thread ({type(error).__name__}: {error!s:.200})")
                         return
                     result, state = future.result()
-                    if _have_moved(before):
+                    if reseeded or _have_moved(before):
                         self._give_up("training has drawn random numbers that threads share")
                         return
                     if state is not None:
@@ -137,10 +148,10 @@ class SideBySide:
                     yield proposal, replace(result, seconds=result.seconds / share)
 
     def _train(
-        self, proposal: Proposal, known: dict[str, Any] | None
+        self, proposal: Proposal, known: dict[str, Any] | None, abandoned: threading.Event
     ) -> tuple[Result, dict[str, Any] | None]:
         def on_step(info: StepInfo) -> None:
-            if self._abandoned.is_set():
+            if abandoned.is_set():
                 raise _Abandoned
             self._news.put((info.loss, max(info.lr)))
 
@@ -235,32 +246,47 @@ def _obstacle(trainer: Trainer) -> str | None:
 
 def _timed(trainer: Trainer, proposal: Proposal, before: RngState) -> Pairing:
     alone, *pair = (trainer.begun(proposal) for _ in range(3))
-    with _reseeding() as reseeded:
-        in_turns = _seconds(alone)
-        if alone.diverged:
-            return Pairing(False, "the first updates diverge")
+    in_turns = _updated_at(alone)
+    if alone.diverged:
+        return Pairing(False, "the first updates diverge")
+    with _reseeding() as reseeded, _halved_threads() as (pool, abandoned):
         meeting = threading.Barrier(2)
-        with _halved_threads() as pool:
-            together = statistics.mean(pool.map(lambda run: _seconds(run, meeting), pair)) / 2
+        one, two = pool.map(lambda run: _updated_at(run, meeting=meeting, abandoned=abandoned), pair)
     if reseeded or _have_moved(before):
-        return Pairing(False, "training draws random numbers outside of torch's dropout layers")
+        return Pairing(False, "training draws random numbers outside of torch's dropout")
     drawn, losses = alone.state_dict()["rng"], alone.losses
     for run in pair:
         alike = np.allclose(run.losses, losses, rtol=ALIKE, atol=0.0, equal_nan=True)
         if not (alike and same(run.state_dict()["rng"], drawn)):
             return Pairing(False, "two at a time do not train as one does")
-    return weighed(in_turns, together)
+    shared = max(one[0], two[0]), min(one[-1], two[-1])
+    return weighed(pace(in_turns), pace(sorted(at for at in one + two if shared[0] <= at <= shared[1])))
 
 
-def _seconds(run: Run, meeting: threading.Barrier | None = None) -> float:
-    """What an update takes, once the first are done: a quick one, for other work makes some of them slower."""
-    taken: list[float] = []
+def pace(times: Sequence[float]) -> float:
+    """The usual seconds from one of these moments to the next, by stretches of four: other work disturbs some of them,
+    and threads that wait for each other come by turns, the one soon after the other.
+    """
+    stretches = [later - earlier for earlier, later in zip(times, times[STRETCH:], strict=False)]
+    return statistics.median(stretches) / STRETCH if stretches else math.nan
+
+
+def _updated_at(
+    run: Run, *, meeting: threading.Barrier | None = None, abandoned: threading.Event | None = None
+) -> list[float]:
+    """When each update was done, but for the first; `meeting` is where a thread waits for the other one."""
+    moments: list[float] = []
+
+    def on_step(info: StepInfo) -> None:
+        del info
+        moments.append(time.perf_counter())
+        if abandoned is not None and abandoned.is_set():
+            raise _Abandoned
+
     if meeting is not None:
         meeting.wait(timeout=60.0)
-    run.advance(
-        UNTIMED + TIMED, on_step=lambda info: taken.append(info.seconds), in_thread=meeting is not None
-    )
-    return math.nan if run.diverged else float(np.quantile(taken[UNTIMED:], 0.25))
+    run.advance(UNTIMED + TIMED, on_step=on_step, in_thread=meeting is not None)
+    return moments[UNTIMED:]
 
 
 def _have_moved(before: RngState) -> bool:
@@ -271,34 +297,41 @@ def _have_moved(before: RngState) -> bool:
 
 @contextmanager
 def _reseeding() -> Iterator[list[str]]:
-    """The functions of torch's that set its generator, if they are called within, as checkpointed layers do: no trace
-    of it is left afterwards, but for what other threads have drawn meanwhile. lrkit calls the generator's own methods.
+    """The functions that set the process's generators, as far as the pair's threads call them within, as checkpointed
+    layers do: no trace of it is left but for what others have drawn meanwhile. lrkit's own calls are not shared.
     """
     called: list[str] = []
 
     def noticed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
         def call(*args: Any, **named: Any) -> Any:
-            called.append(name)
+            if threading.current_thread().name.startswith(THREADS) and not unshared().mine:
+                called.append(name)
             return function(*args, **named)
 
         return call
 
-    found = {name: getattr(torch, name) for name in ("set_rng_state", "manual_seed", "seed")}
+    found = [(module, name, getattr(module, name)) for module, names in SETTERS.items() for name in names]
     try:
-        for name, function in found.items():
-            setattr(torch, name, noticed(name, function))
+        for module, name, function in found:
+            setattr(module, name, noticed(name, function))
         yield called
     finally:
-        for name, function in found.items():
-            setattr(torch, name, function)
+        for module, name, function in found:
+            setattr(module, name, function)
 
 
 @contextmanager
-def _halved_threads() -> Iterator[ThreadPoolExecutor]:
-    """Two threads with half of torch's threads each; left, this one has all of them again."""
-    threads = torch.get_num_threads()
+def _halved_threads() -> Iterator[tuple[ThreadPoolExecutor, threading.Event]]:
+    """Two threads with half of torch's threads each, and what tells them that nobody waits for them any more; left,
+    this one has all of torch's again.
+    """
+    threads, abandoned = torch.get_num_threads(), threading.Event()
     try:
-        with ThreadPoolExecutor(2, "lrkit-pair", torch.set_num_threads, (max(1, threads // 2),)) as pool:
-            yield pool
+        with ThreadPoolExecutor(2, THREADS, torch.set_num_threads, (max(1, threads // 2),)) as pool:
+            try:
+                yield pool, abandoned
+            finally:
+                abandoned.set()
     finally:
         torch.set_num_threads(threads)  # some libraries that torch calls have one number for the process

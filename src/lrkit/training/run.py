@@ -237,7 +237,7 @@ class Run:
 
     @contextmanager
     def _own_draws(self) -> Iterator[None]:
-        with own_draws(self.model, self._rng.torch_cpu) as generator:
+        with own_draws(self._rng.torch_cpu) as generator:
             try:
                 yield
             finally:

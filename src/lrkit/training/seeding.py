@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -14,7 +14,33 @@ from lrkit.optim.rng import RngState
 
 __all__ = ["derive_seed", "seed_everything", "seeded", "torch_seeded", "unshared"]
 
-_UNSHARED = threading.RLock()
+
+class _Unshared:
+    """A lock that a thread may take again, and can ask whether it has."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._owner: int | None = None
+        self._depth = 0
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread has it."""
+        return self._owner == threading.get_ident()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._owner = threading.get_ident()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._owner = None
+        self._lock.release()
+
+
+_UNSHARED = _Unshared()
 
 
 def derive_seed(*parts: int) -> int:
@@ -30,7 +56,7 @@ def seed_everything(seed: int) -> None:
     _seed_torch(seed)
 
 
-def unshared() -> AbstractContextManager[object]:
+def unshared() -> _Unshared:
     """Within is one thread of the process at a time: for what threads share, its generators and a task's data.
 
     A thread that is within may enter again. Held while a batch is read, a run is made, and a whole validation.
