@@ -252,6 +252,18 @@ def test_a_copy_of_the_model_draws_as_any_other(tmp_path):
     assert not both.given_up
 
 
+@pytest.mark.parametrize("done", [1, 2, 3, 4])
+def test_what_was_interrupted_goes_on_bit_for_bit(tmp_path, done):
+    """Whoever is left of a batch, and however many, trains on as many threads as it would have had."""
+    whole = comparable(SideBySide(trainer()).run(asked(), FileStates(tmp_path / "a")))
+    states = FileStates(tmp_path / "b")
+    running = SideBySide(trainer()).run(asked(), states)
+    first = comparable([next(running) for _ in range(done)])
+    running.close()
+    left = [proposal for proposal in asked() if proposal.lr not in first]
+    assert first | comparable(SideBySide(trainer()).run(left, states)) == whole
+
+
 def test_after_the_deadline_nothing_further_is_begun(tmp_path):
     both = SideBySide(trainer())
     assert list(both.run(asked(), FileStates(tmp_path), deadline=time.monotonic())) == []
