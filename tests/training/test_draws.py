@@ -51,14 +51,6 @@ def test_stretches_in_and_out_of_threads_train_the_same(in_thread):
     assert torch.equal(torch.get_rng_state(), outer)
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_runs_in_threads_do_not_disturb_each_other():
     plain, both = [run(seed) for seed in range(4)], [run(seed) for seed in range(4)]

@@ -10,14 +10,6 @@ from lrkit.training.threads import is_dispatch_bound
 from toys import fingerprint, random_states, toy_task
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def wide_net() -> torch.nn.Module:
     return torch.nn.Sequential(
         torch.nn.Linear(4, 1500), torch.nn.Linear(1500, 1500), torch.nn.Linear(1500, 3)
@@ -36,7 +28,7 @@ def test_one_thread_stays_one():
     assert advised_threads(toy_task(model=wide_net)) == 1
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_what_an_update_is_bound_by_is_told_whatever_the_threads():
-    torch.set_num_threads(1)
     assert is_dispatch_bound(toy_task())
     assert not is_dispatch_bound(toy_task(model=wide_net))
