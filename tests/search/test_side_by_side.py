@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from lrkit.search import search_lr
 from lrkit.search.methods.batches import AtHand, batch_at_hand
-from lrkit.search.side_by_side import SideBySide, measured_pairing, pace, weighed
+from lrkit.search.side_by_side import SideBySide, fused, measured_pairing, pace, weighed
 from lrkit.search.states import FileStates
 from lrkit.search.trainer import SharedGraphs, Trainer
 from lrkit.search.trials import Proposal, Result, Stop
@@ -83,8 +83,8 @@ def trainer(**changes) -> Trainer:
 
 
 def asked(start: int = 0, stop: int = STEPS) -> list[Proposal]:
-    """One proposal for each of five rates, the last of them the odd one."""
-    return [Proposal(lr, 0, start, stop, odd=lr == RATES[-1]) for lr in RATES]
+    """One proposal for each of five rates."""
+    return [Proposal(lr, 0, start, stop) for lr in RATES]
 
 
 def comparable(results) -> dict[float, Result]:
@@ -96,7 +96,7 @@ def one_by_one(trainer: Trainer, proposals, states: FileStates) -> dict[float, R
     """The plain runs, on as many threads as each has in pairs: rounding depends on it."""
     found = []
     for proposal in proposals:
-        torch.set_num_threads(2 if proposal.odd else 1)
+        torch.set_num_threads(1)
         found += trainer.run([proposal], states)
     torch.set_num_threads(2)
     return comparable(found)
@@ -121,7 +121,7 @@ def test_they_end_as_one_after_the_other_bit_for_bit(tmp_path):
     assert both._trainer.reporter.notes == []
 
 
-def test_two_are_under_way_at_once_and_the_odd_one_has_all_threads(tmp_path):
+def test_two_are_under_way_at_once_and_one_that_is_alone_has_all_threads(tmp_path):
     there, alone = [], []
     meeting = threading.Barrier(2)
 
@@ -135,11 +135,36 @@ def test_two_are_under_way_at_once_and_the_odd_one_has_all_threads(tmp_path):
             alone.append(torch.get_num_threads())
         return nn.functional.cross_entropy(model(batch[0]), batch[1])
 
-    found = list(SideBySide(trainer(loss=loss)).run(asked(), FileStates(tmp_path)))
-    assert len(found) == len(RATES)
-    assert found[-1].lr == RATES[-1]
+    both = SideBySide(trainer(loss=loss))
+    assert len(list(both.run(asked(), FileStates(tmp_path)))) == len(RATES)
     assert {threads for _, threads in there} == {1}
+    assert alone == []
+    (result,) = both.run([Proposal(0.5, 0, 0, STEPS, alone=True)], FileStates(tmp_path))
+    assert result.steps == STEPS
     assert set(alone) == {2}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_of_an_odd_number_one_is_trained_in_turns_with_the_others(tmp_path, count):
+    """So that both threads have work to the end, but for half of a trial at most where all take as long."""
+    order: list[tuple[float, int]] = []
+
+    class Watched(SideBySide):
+        def _train(self, trial, known, abandoned):
+            order.append((trial.proposal.lr, 0 if trial.run is None else trial.run.step))
+            return super()._train(trial, known, abandoned)
+
+    found = list(Watched(trainer()).run(asked()[:count], FileStates(tmp_path)))
+    assert sorted(result.lr for result in found) == sorted(RATES[:count])
+    assert all(result.cost == STEPS for result in found)
+    begun = [lr for lr, step in order if step == 0]
+    gone_on = [(lr, step) for lr, step in order if step]
+    if count in (1, 2, 4):
+        assert begun == list(RATES[:count])
+        assert gone_on == []
+    else:
+        assert begun == [RATES[count - 1], *RATES[: count - 1]]
+        assert gone_on == [(RATES[count - 1], STEPS // 2)]
 
 
 def test_who_draws_late_is_trained_one_after_the_other(tmp_path):
@@ -264,9 +289,39 @@ def test_what_was_interrupted_goes_on_bit_for_bit(tmp_path, done):
     assert first | comparable(SideBySide(trainer()).run(left, states)) == whole
 
 
+def test_in_pairs_updates_are_fused_and_otherwise_the_same(tmp_path):
+    adam = {"optimizer": torch.optim.Adam}
+    apart = comparable(SideBySide(trainer(**adam)).run(asked(stop=4), FileStates(tmp_path / "a")))
+    both = comparable(SideBySide(fused(trainer(**adam))).run(asked(stop=4), FileStates(tmp_path / "b")))
+    assert apart.keys() == both.keys()
+    for lr, result in both.items():
+        assert result.losses == pytest.approx(apart[lr].losses, rel=1e-4)
+    assert any(both[lr].losses != apart[lr].losses for lr in both), "or they are not fused"
+
+
 def test_after_the_deadline_nothing_further_is_begun(tmp_path):
     both = SideBySide(trainer())
     assert list(both.run(asked(), FileStates(tmp_path), deadline=time.monotonic())) == []
+
+
+def test_after_the_deadline_what_is_half_done_goes_on_to_its_end(tmp_path):
+    late = time.monotonic() + 3600.0
+    passed = threading.Event()
+
+    class Passing(SideBySide):
+        def _train(self, trial, known, abandoned):
+            nonlocal late
+            passed.set()
+            return super()._train(trial, known, abandoned)
+
+    def now() -> float:
+        return late + 1.0 if passed.is_set() else late - 1.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lrkit.search.side_by_side.time.monotonic", now)
+        found = list(Passing(trainer()).run(asked(), FileStates(tmp_path), deadline=late))
+    assert sorted(result.lr for result in found) == [RATES[0], RATES[-1]], "the two begun at first"
+    assert all(result.steps == STEPS for result in found), "the half of the last one, too"
 
 
 def test_a_trial_that_diverges_is_a_result(tmp_path):
@@ -471,13 +526,13 @@ def test_a_stack_has_to_be_faster_than_pairs(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 7])
-def test_the_odd_one_of_a_batch_is_the_same_however_much_of_it_is_done(count):
+def test_who_is_alone_in_a_batch_is_the_same_however_much_of_it_is_done(count):
     batch = tuple(Proposal(10.0 ** -(i + 1), 0, 0, STEPS) for i in range(count))
     done: tuple[Result, ...] = ()
     while isinstance(at_hand := batch_at_hand(done, lambda known: Stop("all") if known else batch), AtHand):
-        assert [p.odd for p in at_hand.batch] == [False] * (count - 1) + [count % 2 == 1]
-        assert at_hand.left == batch[len(done) :], "the same proposals, odd or not"
-        assert [p.odd for p in at_hand.left] == [p.odd for p in at_hand.batch[len(done) :]]
+        assert [p.alone for p in at_hand.batch] == [count == 1] * count
+        assert at_hand.left == batch[len(done) :], "the same proposals, alone or not"
+        assert [p.alone for p in at_hand.left] == [count == 1] * len(at_hand.left)
         lr = at_hand.left[0].lr
         done += (Result(lr, 0, STEPS, 1.0, diverged=False, cost=STEPS, seconds=0.0),)
     assert len(done) == count

@@ -28,7 +28,7 @@ from lrkit.search.methods.registry import chosen_method, usual_trainings
 from lrkit.search.result import Search, conclude
 from lrkit.search.setting import apply_values, check_space, corners
 from lrkit.search.shared_study import SharedStudy, study_name
-from lrkit.search.side_by_side import SideBySide, settled_pairing
+from lrkit.search.side_by_side import SideBySide, fused, settled_pairing
 from lrkit.search.space import Space, read_space
 from lrkit.search.sqlite_study import SqliteStudy
 from lrkit.search.states import FileStates
@@ -239,7 +239,7 @@ def _executor(trainer: Trainer, workers: int, ray: bool | str, *, paired: bool) 
 
         executor = PoolExecutor(trainer, workers=workers)
     elif paired:
-        executor = SideBySide(trainer)
+        executor = SideBySide(fused(trainer))
     else:
         executor = trainer
     with closing(executor):

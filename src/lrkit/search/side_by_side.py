@@ -40,7 +40,7 @@ from lrkit.training.population.generators import are_equal, same
 from lrkit.training.population.lanes import check_loaders
 from lrkit.training.seeding import seeded, unshared
 
-__all__ = ["Pairing", "SideBySide", "measured_pairing", "pace", "settled_pairing", "weighed"]
+__all__ = ["Pairing", "SideBySide", "fused", "measured_pairing", "pace", "settled_pairing", "weighed"]
 
 WORTHWHILE = 1.15
 """How much faster two at a time must be: what the timing's noise decides, the next search decides otherwise."""
@@ -86,8 +86,9 @@ class SideBySide:
     """An executor (see `Executor`) that trains trials of `trainer` two at a time, in threads.
 
     Each has half of torch's threads, also when nobody is beside it, so that its numbers do not depend on what is done
-    already; the odd one of a batch comes last and has them all. A trial that draws random numbers all the same, or
-    fails, is trained again without threads, and so is everything from there on: `given_up` is true then.
+    already; the only one of a batch has them all. Of an odd number, one is begun first and ended last, in turns with
+    the others: both threads are at work to the end. A trial that draws random numbers all the same, or fails, is
+    trained again without threads, and so is everything from there on: `given_up` is true then.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -101,7 +102,7 @@ class SideBySide:
         """The results as they come; see `Executor`."""
         left = list(proposals)
         if not self.given_up:
-            paired = [proposal for proposal in left if not proposal.odd]
+            paired = [proposal for proposal in left if not proposal.alone]
             with closing(self._in_pairs(paired, states, deadline)) as found:
                 for proposal, result in found:
                     left.remove(proposal)
@@ -117,7 +118,7 @@ class SideBySide:
         """Proposals and their results, until all are done or it is given up."""
         if not proposals:
             return
-        waiting, running = deque(proposals), dict[Future[Any], Proposal]()
+        waiting, running = deque(_in_turns(proposals)), dict[Future[Any], _Trial]()
         share = min(2, len(proposals))  # of the time that passes while they are trained
         before = RngState.capture()
         with ExitStack() as stack:
@@ -125,37 +126,53 @@ class SideBySide:
             reseeded = stack.enter_context(_reseeding())
             pool, abandoned = stack.enter_context(_halved_threads())
             while True:
-                while waiting and len(running) < 2 and time.monotonic() < deadline:
-                    proposal = waiting.popleft()
-                    known = states.load(proposal.key) if proposal.start else None
-                    running[pool.submit(self._train, proposal, known, abandoned)] = proposal
+                if time.monotonic() >= deadline:
+                    waiting = deque(trial for trial in waiting if trial.run is not None)
+                while waiting and len(running) < 2:
+                    trial = waiting.popleft()
+                    start = trial.proposal.start if trial.run is None else 0
+                    known = states.load(trial.proposal.key) if start else None
+                    running[pool.submit(self._train, trial, known, abandoned)] = trial
                 if not running:
                     return
                 done = wait(running, timeout=TOLD_EVERY, return_when=FIRST_COMPLETED).done
                 self._tell()
                 for future in done:
-                    proposal = running.pop(future)
+                    trial = running.pop(future)
                     error = future.exception()
                     if isinstance(error, Exception):
                         self._give_up(f"training failed in a thread ({type(error).__name__}: {error!s:.200})")
                         return
-                    result, state = future.result()
                     if reseeded or _have_moved(before):
                         self._give_up("training has drawn random numbers that threads share")
                         return
+                    if (ended := future.result()) is None:
+                        waiting.append(trial)
+                        continue
+                    result, state = ended
                     if state is not None:
-                        states.save(proposal.key, state)
-                    yield proposal, replace(result, seconds=result.seconds / share)
+                        states.save(trial.proposal.key, state)
+                    yield trial.proposal, replace(result, seconds=result.seconds / share)
 
     def _train(
-        self, proposal: Proposal, known: dict[str, Any] | None, abandoned: threading.Event
-    ) -> tuple[Result, dict[str, Any] | None]:
+        self, trial: _Trial, known: dict[str, Any] | None, abandoned: threading.Event
+    ) -> tuple[Result, dict[str, Any] | None] | None:
+        """Train it to its end, or up to the break that it has, None then."""
+
         def on_step(info: StepInfo) -> None:
             if abandoned.is_set():
                 raise _Abandoned
             self._news.put((info.loss, max(info.lr)))
 
-        return self._trainer.plain(proposal, known, on_step=on_step, in_thread=True)
+        started = time.perf_counter()
+        if trial.run is None:
+            trial.run = self._trainer.begun(trial.proposal, known)
+        stop = trial.stops.popleft()
+        self._trainer.advance(trial.run, stop, on_step=on_step, in_thread=True)
+        trial.seconds += time.perf_counter() - started
+        if trial.stops:
+            return None
+        return self._trainer.measured(trial.proposal, trial.run, seconds=trial.seconds)
 
     def _tell(self) -> None:
         """Tell the reporter what the threads have done: it may be no affair of theirs, a widget for one."""
@@ -176,8 +193,39 @@ class SideBySide:
         )
 
 
+@dataclass(slots=True)
+class _Trial:
+    """A proposal that threads train: where they leave it, its end last, and how far it is."""
+
+    proposal: Proposal
+    stops: deque[int]
+    run: Run | None = None
+    seconds: float = 0.0
+
+
+def _in_turns(proposals: Sequence[Proposal]) -> list[_Trial]:
+    """The trials in the order in which two threads begin them, which keeps both at work: the last of an odd number
+    comes first, half of it, and goes on after the others.
+
+    McNaughton's rule for machines that may leave a job for later (Management Science 6, 1959).
+    """
+    trials = [_Trial(proposal, deque([proposal.stop])) for proposal in proposals]
+    if len(trials) < 2 or len(trials) % 2 == 0:
+        return trials
+    *others, last = trials
+    last.stops.appendleft((last.proposal.start + last.proposal.stop) // 2)
+    return [last, *others]
+
+
 class _Abandoned(Exception):
     """Ends a training whose result nobody waits for any more."""
+
+
+def fused(trainer: Trainer) -> Trainer:
+    """`trainer` as trials in pairs have it: with other last bits for half of the threads already, updates may be fused,
+    which leaves more of the time to what runs beside them.
+    """
+    return replace(trainer, fused=True)
 
 
 def settled_pairing(trainer: Trainer, study: Study, method: Method, settings: Settings) -> Pairing:
@@ -197,7 +245,8 @@ def settled_pairing(trainer: Trainer, study: Study, method: Method, settings: Se
 
 
 def measured_pairing(trainer: Trainer, first: Sequence[Proposal], *, expected_steps: int) -> Pairing:
-    """Whether two Runs at a time, on half of the threads each, take updates sooner than on all of them in turns.
+    """Whether two Runs at a time, on half of the threads each and with fused updates, take updates sooner than plain
+    ones in turns on all of them.
 
     first: the first trials of the search, which takes `expected_steps` updates in all.
     """
@@ -245,7 +294,7 @@ def _obstacle(trainer: Trainer) -> str | None:
 
 
 def _timed(trainer: Trainer, proposal: Proposal, before: RngState) -> Pairing:
-    alone, *pair = (trainer.begun(proposal) for _ in range(3))
+    alone, *pair = (training.begun(proposal) for training in (trainer, fused(trainer), fused(trainer)))
     in_turns = _updated_at(alone)
     if alone.diverged:
         return Pairing(False, "the first updates diverge")

@@ -18,6 +18,7 @@ from lrkit.search.states import States
 from lrkit.search.study import Study
 from lrkit.search.trials import Proposal, Result, Settings, Stop, Values
 from lrkit.training import SILENT, Measurement, MemberPlan, Population, Reporter, Route, Run, StepInfo, Task
+from lrkit.training.fused_updates import fuse_updates
 from lrkit.training.population.route import RouteName
 from lrkit.training.seeding import unshared
 
@@ -51,6 +52,8 @@ class Trainer:
     A replicate (another seed) holds out another part of the data too: the answer is for the task, not for one choice
     of samples. route: how trials that begin and end together are trained; None and "loop" train one after the other.
     graphs: what its populations share, with those of whatever `replace` makes of it; they stay in this process.
+    fused: whether updates of plain runs are fused where they can be (see `fuse_updates`); a run by hand has the same
+    last bits without it alone.
     """
 
     task: Task
@@ -60,6 +63,7 @@ class Trainer:
     reporter: Reporter = SILENT
     route: Route | None = None
     graphs: SharedGraphs = field(default_factory=SharedGraphs, repr=False, compare=False)
+    fused: bool = False
 
     def run(
         self, proposals: Sequence[Proposal], states: States, *, deadline: float = math.inf
@@ -109,40 +113,47 @@ class Trainer:
         self.graphs.keep(first.values, population)
         return population
 
-    def plain(
-        self,
-        proposal: Proposal,
-        known: dict[str, Any] | None,
-        *,
-        on_step: Callable[[StepInfo], None],
-        in_thread: bool = False,
-    ) -> tuple[Result, dict[str, Any] | None]:
-        """Train one proposal as a Run, from its state where one is known: what came of it, and the state to go on from,
-        None where it does not. See `Run.advance` for `in_thread`.
+    def begun(self, proposal: Proposal, known: Mapping[str, Any] | None = None) -> Run:
+        """The Run of a proposal where its state is known to stand, or before its first update; factories of the task
+        that seed leave no trace.
         """
-        started = time.perf_counter()
-        run = self.begun(proposal)
-        if known is not None:
-            run.load_state_dict(known)
-        run.advance(self._updates(proposal.stop, run.plan), on_step=on_step, in_thread=in_thread)
-        found = UNMEASURED if run.diverged else run.measure("validation")
-        seconds = time.perf_counter() - started
-        result = self._result(proposal, run.plan, run.losses, found, seconds=seconds)
-        return result, run.state_dict() if self._goes_on(result) else None
-
-    def begun(self, proposal: Proposal) -> Run:
-        """The Run of a proposal before its first update; factories of the task that seed leave no trace."""
         with unshared():
             outer = RngState.capture()
             try:
                 task, plan = self.setting(proposal.seed, proposal.values)
                 plan = plan.with_lr(proposal.lr)
-                return Run(task, plan, seed=proposal.seed, data="search", device=self.device)
+                run = Run(task, plan, seed=proposal.seed, data="search", device=self.device)
             finally:
                 outer.restore()
+        if self.fused:
+            fuse_updates(run.optimizer)
+        if known is not None:
+            run.load_state_dict(known)
+        return run
+
+    def advance(
+        self, run: Run, stop: int, *, on_step: Callable[[StepInfo], None], in_thread: bool = False
+    ) -> None:
+        """Train up to `stop` steps of the search. See `Run.advance` for `in_thread`."""
+        run.advance(self._updates(stop, run.plan), on_step=on_step, in_thread=in_thread)
+
+    def measured(
+        self, proposal: Proposal, run: Run, *, seconds: float
+    ) -> tuple[Result, dict[str, Any] | None]:
+        """What came of a proposal whose Run is at its end, after so many seconds and what measuring takes, and the
+        state to go on from, None where it does not.
+        """
+        started = time.perf_counter()
+        found = UNMEASURED if run.diverged else run.measure("validation")
+        seconds += time.perf_counter() - started
+        result = self._result(proposal, run.plan, run.losses, found, seconds=seconds)
+        return result, run.state_dict() if self._goes_on(result) else None
 
     def _alone(self, proposal: Proposal, known: dict[str, Any] | None, states: States) -> Result:
-        result, state = self.plain(proposal, known, on_step=self._on_step)
+        started = time.perf_counter()
+        run = self.begun(proposal, known)
+        self.advance(run, proposal.stop, on_step=self._on_step)
+        result, state = self.measured(proposal, run, seconds=time.perf_counter() - started)
         if state is not None:
             states.save(proposal.key, state)
         return result

@@ -63,7 +63,7 @@ class Settings:
 class Proposal:
     """Train the rate `lr` under `seed` from update `start` (0: afresh) up to, not including, update `stop`.
 
-    odd: the last of an odd number that a method asks for at once: where trials go in pairs, it has all threads.
+    alone: the only one that a method asks for at once: where trials go in pairs, it has all threads.
     """
 
     lr: float
@@ -71,7 +71,7 @@ class Proposal:
     start: int
     stop: int
     values: Values = ()
-    odd: bool = field(default=False, compare=False)
+    alone: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> TrialKey:

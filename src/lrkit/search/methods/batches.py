@@ -53,8 +53,8 @@ def batch_at_hand(results: Sequence[Result], next_batch: NextBatch) -> AtHand | 
         batch = next_batch(done)
         if isinstance(batch, Stop):
             return batch
-        if len(batch) % 2:
-            batch = (*batch[:-1], replace(batch[-1], odd=True))
+        if len(batch) == 1:
+            batch = (replace(batch[0], alone=True),)
         found = [_outcome(proposal, reached, burst) for proposal in batch]
         left = tuple(p for p, result in zip(batch, found, strict=True) if result is None)
         if left or not batch:
