@@ -57,7 +57,8 @@ def main() -> None:
 
 def measure_intervals(pool, names: list[str], asked: argparse.Namespace) -> None:
     """Searches are kept as they end, so that an interrupted bench can be gone on with."""
-    searches = json.loads((OUT / f"{NAME}.json").read_text())["searches"] if asked.append else []
+    before = OUT / f"{NAME}.json"
+    searches = json.loads(before.read_text())["searches"] if asked.append and before.exists() else []
     truths = {name: Truth.load(name) for name in dict.fromkeys([*(s["task"] for s in searches), *names])}
     known = {(s["task"], s["seed"], s["budget"]) for s in searches}
     jobs = [
