@@ -138,7 +138,9 @@ def test_its_state_goes_on_without_it_and_back():
     trained(plain, usual, 10)
     trained(other, quick, 5)
     saved = copy.deepcopy(quick.state_dict())
-    assert [group["fused"] for group in saved["param_groups"]] == [None], "loaded elsewhere it asks for nothing"
+    assert [group["fused"] for group in saved["param_groups"]] == [None], (
+        "loaded elsewhere it asks for nothing"
+    )
     again = torch.optim.Adam(other.parameters())
     again.load_state_dict(saved)
     fuse_updates(again)
