@@ -159,12 +159,24 @@ def test_of_an_odd_number_one_is_trained_in_turns_with_the_others(tmp_path, coun
     assert all(result.cost == STEPS for result in found)
     begun = [lr for lr, step in order if step == 0]
     gone_on = [(lr, step) for lr, step in order if step]
+    assert sorted(begun) == sorted(RATES[:count])
     if count in (1, 2, 4):
-        assert begun == list(RATES[:count])
         assert gone_on == []
     else:
-        assert begun == [RATES[count - 1], *RATES[: count - 1]]
+        assert RATES[count - 1] in begun[:2], "of the two that are begun at once"
         assert gone_on == [(RATES[count - 1], STEPS // 2)]
+        assert order[-1] == gone_on[0]
+
+
+def test_a_trial_that_diverges_in_its_first_half_is_told_at_once(tmp_path):
+    rates = (*RATES, 3e-4, 1e30)
+    fragile = {"model": lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))}
+    proposals = [Proposal(lr, 0, 0, STEPS) for lr in rates]
+    found = list(SideBySide(trainer(**fragile)).run(proposals, FileStates(tmp_path)))
+    assert len(found) == len(rates)
+    place = [result.lr for result in found].index(1e30)
+    assert found[place].diverged
+    assert place < 3, "it need not wait for those in whose turns it was to go on"
 
 
 def test_who_draws_late_is_trained_one_after_the_other(tmp_path):
@@ -310,7 +322,6 @@ def test_after_the_deadline_what_is_half_done_goes_on_to_its_end(tmp_path):
 
     class Passing(SideBySide):
         def _train(self, trial, known, abandoned):
-            nonlocal late
             passed.set()
             return super()._train(trial, known, abandoned)
 

@@ -116,6 +116,43 @@ def test_a_layout_may_change_on_the_way():
     assert torch.allclose(p, q, atol=1e-6)
 
 
+def test_a_closure_makes_its_gradients_later_than_anybody_can_look():
+    p, q = nn.Parameter(torch.arange(12.0).reshape(3, 4)), nn.Parameter(torch.arange(12.0).reshape(3, 4))
+    usual, quick = torch.optim.Adam([p], lr=0.1), torch.optim.Adam([q], lr=0.1)
+    fuse_updates(quick)
+    for step in range(4):
+        slope = torch.randn(4, 3, generator=torch.Generator().manual_seed(step)).t()
+
+        def closure(one=p, other=q, slope=slope) -> float:
+            one.grad, other.grad = slope.clone(), slope
+            return 0.0
+
+        usual.step(closure)
+        with Kernels() as kernels:
+            quick.step(closure)
+        assert kernels.calls == 0
+    assert torch.equal(p, q)
+
+
+def test_a_group_that_is_added_has_its_own_say_and_a_failed_step_leaves_nothing():
+    first, second = model(), model()
+    optimizer = torch.optim.Adam(first.parameters())
+    fuse_updates(optimizer)
+    optimizer.add_param_group({"params": second.parameters(), "fused": False, "foreach": True})
+    for p in (*first.parameters(), *second.parameters()):
+        p.grad = torch.ones_like(p)
+    with Kernels() as kernels:
+        optimizer.step()
+    assert kernels.calls == 1
+    assert [group["fused"] for group in optimizer.param_groups] == [None, False]
+    optimizer.param_groups[0]["fused"] = True  # as a step that raised would leave it
+    next(first.parameters()).grad = torch.ones(2, 3, 5).permute(2, 1, 0)
+    with Kernels() as kernels:
+        optimizer.step()
+    assert kernels.calls == 0
+    assert [group["fused"] for group in optimizer.param_groups] == [None, False]
+
+
 def test_parameters_may_get_gradients_late_or_never():
     def run(prepare: Callable[[Optimizer], None]) -> nn.Module:
         net = model()

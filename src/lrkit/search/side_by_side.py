@@ -170,7 +170,7 @@ class SideBySide:
         stop = trial.stops.popleft()
         self._trainer.advance(trial.run, stop, on_step=on_step, in_thread=True)
         trial.seconds += time.perf_counter() - started
-        if trial.stops:
+        if trial.stops and not trial.run.diverged:
             return None
         return self._trainer.measured(trial.proposal, trial.run, seconds=trial.seconds)
 

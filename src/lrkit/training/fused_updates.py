@@ -22,8 +22,9 @@ def fuse_updates(optimizer: Optimizer) -> None:
     """Let `optimizer` make its updates by the fused kernel where that is the same update but for rounding.
 
     It is for Adam and AdamW themselves where `fused`, `foreach`, `capturable` and `differentiable` are left open, and
-    for parameters on the CPU in float32 or float64 that lie in memory as their gradients do; a group with others is
-    updated as without. Another optimizer is left alone. Saved states show nothing of it.
+    for parameters on the CPU in float32 or float64 that are contiguous, as their gradients are; a group with others is
+    updated as without, and so is a step that is given a closure, which makes the gradients later. Another optimizer
+    is left alone. States that are saved between updates show nothing of it.
     """
     if type(optimizer) in _KINDS and all(map(_is_open, optimizer.param_groups)):
         optimizer.register_step_pre_hook(_choose)
@@ -35,18 +36,22 @@ def _is_open(group: dict[str, Any]) -> bool:
     return not (chosen or group["capturable"] or group["differentiable"])
 
 
-def _choose(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    del args, kwargs
-    for group in optimizer.param_groups:
-        suits = all(_suits(p, p.grad, optimizer.state.get(p, {})) for p in group["params"])
-        group["fused"] = True if suits else None
+def _choose(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    _forget(optimizer, args, kwargs)  # what a step that failed has left
+    closures = (*args[1:], *kwargs.values())  # args[0] is the optimizer
+    if any(closure is not None for closure in closures):
+        return
+    for group in filter(_is_open, optimizer.param_groups):
+        if all(_suits(p, p.grad, optimizer.state.get(p, {})) for p in group["params"]):
+            group["fused"] = True
 
 
 def _forget(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     """A state that is loaded where nobody looks must not ask for the kernel."""
     del args, kwargs
     for group in optimizer.param_groups:
-        group["fused"] = None
+        if group["fused"]:
+            group["fused"] = None
 
 
 def _suits(parameter: Tensor, gradient: Tensor | None, state: dict[str, Any]) -> bool:
