@@ -10,7 +10,9 @@ import random
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from lrkit.search import search_lr
 from lrkit.search.methods.batches import AtHand, batch_at_hand
-from lrkit.search.side_by_side import SideBySide, fused, measured_pairing, pace, weighed
+from lrkit.search.side_by_side import SideBySide, begun_in_order, fused, measured_pairing, pace, weighed
 from lrkit.search.states import FileStates
 from lrkit.search.trainer import SharedGraphs, Trainer
 from lrkit.search.trials import Proposal, Result, Stop
@@ -147,36 +149,44 @@ def test_two_are_under_way_at_once_and_one_that_is_alone_has_all_threads(tmp_pat
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 def test_of_an_odd_number_one_is_trained_in_turns_with_the_others(tmp_path, count):
     """So that both threads have work to the end, but for half of a trial at most where all take as long."""
-    order: list[tuple[float, int]] = []
+    order = [(trial.proposal.lr, [*trial.stops]) for trial in begun_in_order(asked()[:count])]
+    *others, last = RATES[:count]
+    if count in (1, 2, 4):
+        assert order == [(lr, [STEPS]) for lr in RATES[:count]]
+    else:
+        assert order == [(last, [STEPS // 2, STEPS]), *((lr, [STEPS]) for lr in others)]
+    left: list[tuple[float, int]] = []
 
     class Watched(SideBySide):
         def _train(self, trial, known, abandoned):
-            order.append((trial.proposal.lr, 0 if trial.run is None else trial.run.step))
+            if trial.run is not None:
+                left.append((trial.proposal.lr, trial.run.step))
             return super()._train(trial, known, abandoned)
 
     found = list(Watched(trainer()).run(asked()[:count], FileStates(tmp_path)))
     assert sorted(result.lr for result in found) == sorted(RATES[:count])
     assert all(result.cost == STEPS for result in found)
-    begun = [lr for lr, step in order if step == 0]
-    gone_on = [(lr, step) for lr, step in order if step]
-    assert sorted(begun) == sorted(RATES[:count])
-    if count in (1, 2, 4):
-        assert gone_on == []
-    else:
-        assert RATES[count - 1] in begun[:2], "of the two that are begun at once"
-        assert gone_on == [(RATES[count - 1], STEPS // 2)]
-        assert order[-1] == gone_on[0]
+    assert left == ([] if count in (1, 2, 4) else [(last, STEPS // 2)])
 
 
 def test_a_trial_that_diverges_in_its_first_half_is_told_at_once(tmp_path):
-    rates = (*RATES, 3e-4, 1e30)
-    fragile = {"model": lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))}
-    proposals = [Proposal(lr, 0, 0, STEPS) for lr in rates]
-    found = list(SideBySide(trainer(**fragile)).run(proposals, FileStates(tmp_path)))
-    assert len(found) == len(rates)
-    place = [result.lr for result in found].index(1e30)
-    assert found[place].diverged
-    assert place < 3, "it need not wait for those in whose turns it was to go on"
+    """The others wait in their fourth update until it is."""
+    told, calls = threading.Event(), Counter[int]()
+
+    def loss(model, batch):
+        calls[id(model)] += 1
+        if calls[id(model)] > 3:
+            told.wait(timeout=20)
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    fragile = {"model": lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), "loss": loss}
+    proposals = [Proposal(lr, 0, 0, STEPS) for lr in (*RATES, 3e-4, 1e30)]
+    running = SideBySide(trainer(**fragile)).run(proposals, FileStates(tmp_path))
+    first = next(running)
+    assert (first.lr, first.diverged) == (1e30, True)
+    assert first.steps < STEPS // 2
+    told.set()
+    assert len(list(running)) == len(proposals) - 1
 
 
 def test_who_draws_late_is_trained_one_after_the_other(tmp_path):
@@ -329,7 +339,9 @@ def test_after_the_deadline_what_is_half_done_goes_on_to_its_end(tmp_path):
         return late + 1.0 if passed.is_set() else late - 1.0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lrkit.search.side_by_side.time.monotonic", now)
+        clock = SimpleNamespace(monotonic=now, perf_counter=time.perf_counter)
+        patch.setattr("lrkit.search.side_by_side.time", clock)
+        patch.setattr("lrkit.search.trainer.time", clock)
         found = list(Passing(trainer()).run(asked(), FileStates(tmp_path), deadline=late))
     assert sorted(result.lr for result in found) == [RATES[0], RATES[-1]], "the two begun at first"
     assert all(result.steps == STEPS for result in found), "the half of the last one, too"

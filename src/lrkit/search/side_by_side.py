@@ -40,7 +40,16 @@ from lrkit.training.population.generators import are_equal, same
 from lrkit.training.population.lanes import check_loaders
 from lrkit.training.seeding import seeded, unshared
 
-__all__ = ["Pairing", "SideBySide", "fused", "measured_pairing", "pace", "settled_pairing", "weighed"]
+__all__ = [
+    "Pairing",
+    "SideBySide",
+    "begun_in_order",
+    "fused",
+    "measured_pairing",
+    "pace",
+    "settled_pairing",
+    "weighed",
+]
 
 WORTHWHILE = 1.15
 """How much faster two at a time must be: what the timing's noise decides, the next search decides otherwise."""
@@ -118,7 +127,7 @@ class SideBySide:
         """Proposals and their results, until all are done or it is given up."""
         if not proposals:
             return
-        waiting, running = deque(_in_turns(proposals)), dict[Future[Any], _Trial]()
+        waiting, running = deque(begun_in_order(proposals)), dict[Future[Any], _Trial]()
         share = min(2, len(proposals))  # of the time that passes while they are trained
         before = RngState.capture()
         with ExitStack() as stack:
@@ -130,8 +139,8 @@ class SideBySide:
                     waiting = deque(trial for trial in waiting if trial.run is not None)
                 while waiting and len(running) < 2:
                     trial = waiting.popleft()
-                    start = trial.proposal.start if trial.run is None else 0
-                    known = states.load(trial.proposal.key) if start else None
+                    goes_on = trial.run is None and trial.proposal.start > 0
+                    known = states.load(trial.proposal.key) if goes_on else None
                     running[pool.submit(self._train, trial, known, abandoned)] = trial
                 if not running:
                     return
@@ -203,7 +212,7 @@ class _Trial:
     seconds: float = 0.0
 
 
-def _in_turns(proposals: Sequence[Proposal]) -> list[_Trial]:
+def begun_in_order(proposals: Sequence[Proposal]) -> list[_Trial]:
     """The trials in the order in which two threads begin them, which keeps both at work: the last of an odd number
     comes first, half of it, and goes on after the others.
 
